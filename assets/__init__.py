@@ -1,0 +1,1 @@
+"""What can be installed, and where it runs."""
