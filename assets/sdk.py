@@ -317,7 +317,8 @@ class Write:
 
     `create` gives it a new id; `upsert` writes it under its own `id` and leaves an equal stored
     resource untouched (idempotent); `update` demands that it exists. References between writes of
-    one result use ids, so give such resources an id (`context.resource_id`, `stable_id`) and upsert.
+    one result use ids, so give such resources an id (`context.resource_id`, `stable_id`) and
+    upsert them.
     """
 
     method: Literal["create", "update", "upsert"]

@@ -1,0 +1,1 @@
+"""The first-party assets, a folder each; nothing imports them by name."""
