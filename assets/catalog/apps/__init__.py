@@ -1,0 +1,1 @@
+"""First-party apps, a folder each."""

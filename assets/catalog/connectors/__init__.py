@@ -1,0 +1,1 @@
+"""First-party connectors, a folder each."""

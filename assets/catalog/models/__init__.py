@@ -1,0 +1,1 @@
+"""First-party models, a folder each."""
