@@ -1,0 +1,1 @@
+"""Tables of the clinical store, as plain DDL that each tenant replays."""

@@ -1,0 +1,1 @@
+"""The REST kit: principal, views, errors, pagination, idempotency, rate limits, OpenAPI."""

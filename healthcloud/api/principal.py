@@ -1,0 +1,154 @@
+"""Who makes a request, for which organization, environment and project, and what they may do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from healthcloud.actors import Actor
+from healthcloud.errors import BadRequest, Forbidden, NotFound
+from healthcloud.tenancy.scope import Scope
+
+ALL_SCOPES: Final = (
+    "fhir:read",
+    "fhir:write",
+    "assets:read",
+    "assets:write",
+    "deployments:write",
+    "agents:run",
+    "workflows:read",
+    "workflows:write",
+    "workflows:run",
+    "events:read",
+    "webhooks:write",
+    "keys:write",
+    "org:admin",
+    "audit:read",
+)
+
+ANY_SCOPE: Final = "*"
+"""Declared by a view that any valid credential may call."""
+
+PROJECT_REMEDY: Final = (
+    "This request needs a project. Send `project_id` in the body or the query, or the header"
+    " `HealthCloud-Project`, or use an API key that belongs to one project."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectReference:
+    """A project as the kit needs it: its id, its number in row-level security, and its state."""
+
+    id: str
+    number: int
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A token bucket: `per_minute` requests in the long run, `burst` at once."""
+
+    per_minute: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller, bound to one organization and one of its environments.
+
+    `project` is the only project the caller may touch, or None for every project of the
+    organization; `find_project` looks a project of that organization up by id.
+    """
+
+    actor: Actor
+    organization_id: str
+    environment: str
+    environment_id: str
+    schema: str
+    project: ProjectReference | None
+    scopes: frozenset[str]
+    key_id: str | None = None
+    user_id: str | None = None
+    role: str | None = None
+    rate_limit: RateLimit | None = None
+    find_project: Callable[[str], ProjectReference | None] | None = field(
+        default=None, compare=False, repr=False
+    )
+
+    is_authenticated = True
+    is_active = True
+
+    @property
+    def pk(self) -> str:
+        """Return the actor's id, by which Django REST framework names a caller."""
+        return self.actor.id
+
+    @property
+    def project_id(self) -> str | None:
+        """Return the id of the only project the caller may touch, or None."""
+        return self.project.id if self.project else None
+
+    @property
+    def project_number(self) -> int | None:
+        """Return the number of the only project the caller may touch, or None."""
+        return self.project.number if self.project else None
+
+    def can(self, scope: str) -> bool:
+        """Tell whether the caller holds a scope; `fhir:read` includes `Observation:read`."""
+        if scope == ANY_SCOPE or scope in self.scopes:
+            return True
+        resource, _, access = scope.partition(":")
+        return resource[:1].isupper() and f"fhir:{access}" in self.scopes
+
+    def resolve_project(self, project_id: str | None) -> ProjectReference | None:
+        """Return the project meant: the caller's own, or a project of the organization.
+
+        Raises NotFound for a project of another organization and Forbidden for a project of
+        this organization to which the credential is not bound.
+        """
+        if project_id is None or project_id == self.project_id:
+            return self.project
+        found = self.find_project(project_id) if self.find_project else None
+        if found is None:
+            raise NotFound(f"There is no project `{project_id}` here.", param="project_id")
+        if self.project is not None:
+            raise Forbidden(
+                f"This key belongs to project `{self.project.id}` and can't be used for"
+                f" `{project_id}`. Use a key of that project or an organization-wide key.",
+                param="project_id",
+            )
+        return found
+
+    def scope(self, project_id: str | None = None) -> Scope:
+        """Return the tenant scope for a project, or for all projects when none is meant."""
+        return self.scope_of(self.resolve_project(project_id))
+
+    def scope_of(self, project: ProjectReference | None) -> Scope:
+        """Return the tenant scope for a project that was resolved before."""
+        return Scope(
+            organization_id=self.organization_id,
+            environment_id=self.environment_id,
+            environment=self.environment,
+            schema=self.schema,
+            project_id=project.id if project else None,
+            project_number=project.number if project else None,
+        )
+
+    def narrowed(self, scopes: frozenset[str]) -> "Principal":
+        """Return the same caller with fewer scopes."""
+        return replace(self, scopes=frozenset(scope for scope in scopes if self.can(scope)))
+
+
+def require_environment(principal: Principal, named: object) -> None:
+    """Refuse a request that names another environment than its credential's.
+
+    Raises BadRequest for a value that is no environment and Forbidden for the other one.
+    """
+    if named not in {"sandbox", "production"}:
+        raise BadRequest("`environment` is `sandbox` or `production`.", param="environment")
+    if named != principal.environment:
+        prefix = "hc_live_" if named == "production" else "hc_test_"
+        raise Forbidden(
+            f"This credential belongs to the {principal.environment} environment and can't act"
+            f" on {named}. Use a key that starts with `{prefix}`.",
+            param="environment",
+        )

@@ -1,0 +1,50 @@
+"""Writes JSON: UTC times with a Z, decimals with their own digits."""
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+import orjson
+from rest_framework.renderers import BaseRenderer
+
+_OPTIONS: Final = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC | orjson.OPT_NON_STR_KEYS
+
+
+def _encode_other(value: object) -> object:
+    """Return a JSON form of what orjson does not know by itself."""
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value)) if value.is_finite() else None
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, int):  # beyond 64 bits
+        return orjson.Fragment(json.dumps(value))
+    return str(value)
+
+
+def dump_json(data: object) -> bytes:
+    """Return the bytes of a JSON document."""
+    return orjson.dumps(data, default=_encode_other, option=_OPTIONS)
+
+
+class PlatformJSONRenderer(BaseRenderer):
+    """JSON for every answer of the platform API."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+    render_style = "binary"
+
+    def render(
+        self,
+        data: object,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, object] | None = None,
+    ) -> bytes:
+        """Return the body; nothing for an answer without one."""
+        return b"" if data is None else dump_json(data)

@@ -1,0 +1,52 @@
+"""Gives every request an id, which logs, audit, errors and jobs carry."""
+
+import contextvars
+import logging
+import re
+from collections.abc import Callable
+from typing import Final
+
+from django.http import HttpRequest, HttpResponse
+
+from healthcloud.identifiers import new_id
+
+HEADER: Final = "X-Request-Id"
+_WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{7,63}")
+_log_request_id: contextvars.ContextVar[str] = contextvars.ContextVar("log_request_id", default="-")
+
+
+class RequestIdMiddleware:
+    """Keep a client's own well-formed id, or make one, and answer with it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Stamp the request, and the response with the same id."""
+        token = _log_request_id.set(request_id(request))
+        try:
+            response = self.get_response(request)
+        finally:
+            _log_request_id.reset(token)
+        response[HEADER] = request_id(request)
+        return response
+
+
+def request_id(request: HttpRequest) -> str:
+    """Return the id of a request, made on first use."""
+    known = getattr(request, "healthcloud_request_id", None)
+    if isinstance(known, str):
+        return known
+    offered = request.headers.get(HEADER, "")
+    chosen = offered if _WELL_FORMED.fullmatch(offered) else new_id("req")
+    request.healthcloud_request_id = chosen  # type: ignore[attr-defined]  # HttpRequest is open
+    return chosen
+
+
+class RequestIdFilter(logging.Filter):
+    """Put the current request's id on each log record, as `request_id`."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the id and let every record through."""
+        record.request_id = _log_request_id.get()
+        return True

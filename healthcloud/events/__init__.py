@@ -1,0 +1,1 @@
+"""What happened: typed events, the live stream and webhooks."""

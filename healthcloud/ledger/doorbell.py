@@ -1,0 +1,49 @@
+"""The doorbell: a message without content that makes a worker look into the ledger.
+
+A lost message costs latency, never work: the sweeper rings for whatever is still due.
+"""
+
+import logging
+import time
+from functools import partial
+
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+
+logger = logging.getLogger(__name__)
+
+DRAIN = "ledger.drain"
+_PAUSE_SECONDS = 1.0  # after a failed ring: no request waits for a broker that is down
+_broker = {"silent_until": 0.0}
+
+
+def ring(queue: str, *, expires: float | None = None) -> bool:
+    """Tell one worker of `queue` to look for due work; return whether the broker took it.
+
+    A broker that is down is logged, not raised. `expires` in seconds drops the message when no
+    worker took it in time.
+    """
+    if not getattr(settings, "LEDGER_DOORBELL", True):
+        return False
+    if time.monotonic() < _broker["silent_until"]:
+        return False
+    try:
+        current_app.send_task(
+            DRAIN,
+            kwargs={"queue": queue},
+            queue=queue,
+            expires=expires,
+            retry=False,
+            ignore_result=True,
+        )
+    except Exception as error:  # whatever the broker's client raises: the sweeper rings later
+        _broker["silent_until"] = time.monotonic() + _PAUSE_SECONDS
+        logger.warning("doorbell failed", extra={"queue": queue, "error": type(error).__name__})
+        return False
+    return True
+
+
+def ring_after_commit(queue: str) -> None:
+    """Ring `queue` as soon as the current transaction has committed."""
+    transaction.on_commit(partial(ring, queue), robust=True)

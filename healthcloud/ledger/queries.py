@@ -1,0 +1,52 @@
+"""Read the ledger: what is overdue, and what was given up."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from healthcloud.ledger.models import DueWork
+
+_DUE: Final = """
+SELECT queue, count(*), extract(epoch FROM clock_timestamp() - min(visible_at))::float8
+  FROM public.ledger_duework
+ WHERE state <> 'dead' AND visible_at <= clock_timestamp()
+ GROUP BY queue ORDER BY queue
+"""
+_NEXT: Final = """
+SELECT extract(epoch FROM visible_at - clock_timestamp())::float8
+  FROM public.ledger_duework WHERE state <> 'dead' AND visible_at > clock_timestamp()
+ ORDER BY visible_at LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much is due in one queue, and for how many seconds the oldest has been."""
+
+    queue: str
+    due: int
+    age: float
+
+
+def backlogs() -> list[Backlog]:
+    """Return the queues in which something is due (or was left behind), by name."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE)
+        return [Backlog(queue, due, age) for queue, due, age in cursor.fetchall()]
+
+
+def seconds_to_next() -> float | None:
+    """Return how soon the next thing falls due that isn't due yet; None when nothing will."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT)
+        row = cursor.fetchone()
+    return None if row is None else float(row[0])
+
+
+def dead_letters(*, environment_id: str) -> QuerySet[DueWork]:
+    """Return the work that was given up in one environment, newest first."""
+    return DueWork.objects.filter(environment_id=environment_id, state=DueWork.State.DEAD).order_by(
+        "-id"
+    )

@@ -1,0 +1,1 @@
+"""Organizations, their environments, projects, people and keys."""

@@ -1,0 +1,1 @@
+"""One command: embedded servers, supervision, the demonstration."""
