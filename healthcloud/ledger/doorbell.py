@@ -8,7 +8,6 @@ import time
 from functools import partial
 
 from celery import current_app
-from django.conf import settings
 from django.db import transaction
 
 logger = logging.getLogger(__name__)
@@ -24,8 +23,6 @@ def ring(queue: str, *, expires: float | None = None) -> bool:
     A broker that is down is logged, not raised. `expires` in seconds drops the message when no
     worker took it in time.
     """
-    if not getattr(settings, "LEDGER_DOORBELL", True):
-        return False
     if time.monotonic() < _broker["silent_until"]:
         return False
     try:

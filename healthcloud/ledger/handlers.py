@@ -7,6 +7,8 @@ from datetime import datetime
 from healthcloud.ledger.models import Queue
 from healthcloud.tenancy.scope import Scope
 
+MAX_ATTEMPTS = 10
+
 
 class LeaseLost(Exception):
     """Another worker holds the work now; nothing more may be committed for it."""
@@ -86,7 +88,7 @@ class Registration:
     queue: str
     run: Handler
     on_dead: DeathHandler | None = None
-    max_attempts: int | None = None
+    max_attempts: int = MAX_ATTEMPTS
 
 
 _registry: dict[str, Registration] = {}
@@ -97,13 +99,13 @@ def register(
     queue: str = Queue.CONTROL,
     *,
     on_dead: DeathHandler | None = None,
-    max_attempts: int | None = None,
+    max_attempts: int = MAX_ATTEMPTS,
 ) -> Callable[[Handler], Handler]:
     """Register the decorated function as the handler of `kind` (in `<app>/tasks.py`).
 
     The function opens `tenant_scope(work.scope)` itself, must be idempotent, and answers `Done`,
     `RetryAt` or `GiveUp`; an exception is retried with backoff. After `max_attempts` failures in
-    a row (default: LEDGER_MAX_ATTEMPTS) the work is a dead letter and `on_dead(work, error)` runs.
+    a row the work is a dead letter and `on_dead(work, error)` runs.
     """
     if queue not in Queue.values:
         raise ValueError(f"unknown queue {queue!r}: use one of {', '.join(Queue.values)}")

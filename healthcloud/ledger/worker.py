@@ -70,8 +70,8 @@ def run_until_idle(
 
 def _terms() -> Terms:
     return Terms(
-        lease=timedelta(seconds=getattr(settings, "LEDGER_LEASE_SECONDS", 10)),
-        tenant_cap=getattr(settings, "LEDGER_TENANT_CONCURRENCY", 64),
+        lease=timedelta(seconds=settings.LEASE_SECONDS),
+        tenant_cap=settings.TENANT_CONCURRENCY,
     )
 
 
@@ -128,11 +128,10 @@ def _give_up(work: ClaimedWork, error: str) -> None:
 
 
 def _max_attempts(kind: str) -> int:
-    default: int = getattr(settings, "LEDGER_MAX_ATTEMPTS", 10)
     try:
-        return handlers.lookup(kind).max_attempts or default
+        return handlers.lookup(kind).max_attempts
     except handlers.UnknownKind:
-        return default
+        return handlers.MAX_ATTEMPTS
 
 
 def _log_failure(work: ClaimedWork, error: Exception) -> None:
