@@ -106,7 +106,7 @@ class Migration(migrations.Migration):
     dependencies = []
     operations = [
         migrations.RunSQL(
-            [statement.replace("%", "%%") for statement in (*RESOURCE, *HISTORY, *SIDE)],
+            [*RESOURCE, *HISTORY, *SIDE],
             [
                 "DROP TABLE fhir_string",
                 "DROP TABLE fhir_quantity",
