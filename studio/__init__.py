@@ -1,1 +1,1 @@
-"""The server-rendered interface."""
+"""The server-rendered interface: thin views over the same services the API calls; no models."""

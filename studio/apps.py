@@ -1,11 +1,10 @@
-"""The server-rendered interface."""
+"""Django's entry for Studio."""
 
 from django.apps import AppConfig
 
 
 class StudioConfig(AppConfig):
-    """The server-rendered interface."""
+    """Templates, static files and views; nothing is stored here."""
 
     name = "studio"
-    label = "studio"
-    default_auto_field = "django.db.models.BigAutoField"
+    verbose_name = "Studio"

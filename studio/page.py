@@ -1,0 +1,148 @@
+"""The prologue every Studio page shares: who, where, the open tenant scope, and errors as pages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import wraps
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from healthcloud.actors import Actor
+from healthcloud.api.principal import Principal
+from healthcloud.errors import HealthCloudError, NotFound
+from healthcloud.organizations.access import scope_for
+from healthcloud.organizations.models import Organization, Project
+from healthcloud.tenancy.scope import Scope, tenant_scope
+from studio.navigation import GROUPS, SETTINGS, Group, Section
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where the user stands; templates know it as `page`.
+
+    `scope` is open while the view runs, so everything it reads belongs to this project.
+    """
+
+    request: HttpRequest
+    organization: Organization
+    project: Project
+    environment: str
+    scope: Scope
+    principal: Principal
+    section: str
+    now: datetime
+    groups: tuple[Group, ...] = GROUPS
+    settings: Section = SETTINGS
+
+    @property
+    def actor(self) -> Actor:
+        """The user, as services name them."""
+        return self.principal.actor
+
+    @property
+    def is_sandbox(self) -> bool:
+        """True where data is synthetic and vendors are simulated."""
+        return self.environment == "sandbox"
+
+    @property
+    def other_environment_url(self) -> str:
+        """The same project's home in the other environment."""
+        other = "production" if self.is_sandbox else "sandbox"
+        return reverse("studio:home", args=[self.organization.slug, other, self.project.slug])
+
+    def can(self, scope: str) -> bool:
+        """Say whether the user holds an API scope here."""
+        return self.principal.can(scope)
+
+    def url(self, name: str, *args: object) -> str:
+        """Return the address of another page of this project and environment."""
+        place = (self.organization.slug, self.environment, self.project.slug)
+        return reverse(f"studio:{name}", args=[*place, *args])
+
+    def render(
+        self, template: str, context: dict[str, object] | None = None, *, status: int = 200
+    ) -> HttpResponse:
+        """Render at once, inside the open scope."""
+        return render(self.request, template, {"page": self, **(context or {})}, status=status)
+
+    def redirect(self, name: str, *args: object) -> HttpResponse:
+        """Go to another page of this project."""
+        return redirect(self.url(name, *args))
+
+    def back(self, fallback: str, *args: object) -> HttpResponse:
+        """Go to the page the form stood on."""
+        return redirect(_referer(self.request) or self.url(fallback, *args))
+
+    def say(self, text: str) -> None:
+        """Leave a message that the next page shows as a toast."""
+        messages.success(self.request, text)
+
+
+StudioView = Callable[..., HttpResponse]
+
+
+def studio_page(section: str) -> Callable[[StudioView], StudioView]:
+    """Turn `view(page, **kwargs)` into a view of `/studio/<organization>/<environment>/<project>/…`.
+
+    Opens the tenant scope of the page for the whole view. What another organization owns is 404.
+    A refused write is undone, told in a toast, and leads back to where the form stood.
+    """
+
+    def decorate(view: StudioView) -> StudioView:
+        @login_required
+        @wraps(view)
+        def wrapper(
+            request: HttpRequest, organization: str, environment: str, project: str, **kwargs: object
+        ) -> HttpResponse:
+            try:
+                page = open_page(request, organization, environment, project, section)
+                with tenant_scope(page.scope):
+                    return view(page, **kwargs)
+            except NotFound as error:
+                raise Http404(error.message) from error
+            except HealthCloudError as error:
+                return _refuse(request, error)
+
+        return wrapper
+
+    return decorate
+
+
+def open_page(
+    request: HttpRequest, organization: str, environment: str, project: str, section: str
+) -> Page:
+    """Resolve the address into a page; NotFound when the user has no membership there."""
+    scope, principal = scope_for(request.user, organization, environment, project)
+    found = Project.objects.select_related("organization").get(id=scope.project_id)
+    return Page(
+        request=request,
+        organization=found.organization,
+        project=found,
+        environment=environment,
+        scope=scope,
+        principal=principal,
+        section=section,
+        now=timezone.now(),
+    )
+
+
+def _refuse(request: HttpRequest, error: HealthCloudError) -> HttpResponse:
+    back = _referer(request)
+    if request.method == "POST" and back:
+        messages.error(request, error.message)
+        return redirect(back)
+    return render(request, "studio/refused.html", {"error": error}, status=error.status)
+
+
+def _referer(request: HttpRequest) -> str | None:
+    address = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
+    allowed = url_has_allowed_host_and_scheme(
+        address, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return address if allowed and address else None
