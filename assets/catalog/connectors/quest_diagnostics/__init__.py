@@ -1,0 +1,1 @@
+"""Quest Diagnostics: lab results and orders over Quanum Hub."""

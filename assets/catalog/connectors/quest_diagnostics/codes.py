@@ -1,0 +1,35 @@
+"""CE and CWE to CodeableConcept: LOINC, SNOMED CT, and Quest's own test codes. Pure."""
+
+from assets.sdk import Resource
+
+from .messages import Coded
+
+QUEST = "https://www.questdiagnostics.com"
+LOCAL_CODES = f"{QUEST}/fhir/CodeSystem/test-code"
+_SYSTEMS = {"LN": "http://loinc.org", "SCT": "http://snomed.info/sct", "L": LOCAL_CODES}
+
+
+def concept(coded: Coded) -> Resource:
+    """Return a CodeableConcept with both codings and the text."""
+    codings = [
+        _coding(coded.code, coded.text, coded.system),
+        _coding(coded.other_code, coded.other_text, coded.other_system),
+    ]
+    result: Resource = {}
+    kept = [coding for coding in codings if coding]
+    if kept:
+        result["coding"] = kept
+    text = coded.text or coded.other_text or coded.key
+    if text:
+        result["text"] = text
+    return result
+
+
+def _coding(code: str, text: str, system: str) -> Resource:
+    if not code:
+        return {}
+    return {
+        "system": _SYSTEMS.get(system, LOCAL_CODES),
+        "code": code,
+        **({"display": text} if text else {}),
+    }
