@@ -19,7 +19,7 @@ from healthcloud.tenancy.backend.base import DatabaseWrapper
 from healthcloud.tenancy.models import TenantStatement
 
 TEMPLATE_SCHEMA: Final = "hc_template"
-_NOT_RECORDED: Final = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET CONSTRAINTS", "SHOW")
+_NOT_RECORDED: Final = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK", "SET ", "SHOW")
 
 Report = Callable[[str], None]
 Execute = Callable[[str, object, bool, dict[str, object]], object]
