@@ -28,8 +28,7 @@ def concept(coded: Coded) -> Resource:
 def _coding(code: str, text: str, system: str) -> Resource:
     if not code:
         return {}
-    return {
-        "system": _SYSTEMS.get(system, LOCAL_CODES),
-        "code": code,
-        **({"display": text} if text else {}),
-    }
+    url = _SYSTEMS.get(system, LOCAL_CODES)
+    # The lab's wording is not LOINC's or SNOMED's display; it stays in the text.
+    display = {"display": text} if text and url == LOCAL_CODES else {}
+    return {"system": url, "code": code, **display}

@@ -13,12 +13,10 @@ from assets.sdk import Resource, stable_id
 
 from .codes import QUEST, concept
 from .messages import (
-    Coded,
     OruMessage,
     PersonName,
     ReportGroup,
     ResultLine,
-    Specimen,
     fhir_datetime,
 )
 from .values import result_value
@@ -180,7 +178,7 @@ def _order(group: ReportGroup, patient: str) -> Resource:
 
 
 def _specimen(group: ReportGroup, patient: str) -> Resource | None:
-    source = group.specimen or _implied_specimen(group)
+    source = group.specimen
     if source is None:
         return None
     specimen: Resource = {
@@ -195,14 +193,6 @@ def _specimen(group: ReportGroup, patient: str) -> Resource | None:
     if source.identifier:
         specimen["accessionIdentifier"] = {"system": FILLER_SYSTEM, "value": source.identifier}
     return specimen
-
-
-def _implied_specimen(group: ReportGroup) -> Specimen | None:
-    """Return the specimen that the name of the test says, when the message has no SPM."""
-    name = f"{group.code.text} {group.code.other_text}".upper()
-    if "URINALYSIS" in name or "URINE" in name:
-        return Specimen(Coded("122575003", "Urine specimen", "SCT"), group.collected)
-    return None
 
 
 def _identifiers(group: ReportGroup) -> list[Resource]:

@@ -44,16 +44,17 @@ def build_order(context: Context, order: StoredResource, patient: StoredResource
     account, unit = (str(context.config.get(key, "")) for key in ("account", "business_unit"))
     number = _record_number(patient)
     requester = _requester(order.resource)
+    birth = str(person["birthDate"]).replace("-", "")
+    sex = _SEX.get(str(person.get("gender")), "U")
+    header = ["HEALTHCLOUD", _e(account), "QUEST", _e(unit), now, "", "ORM^O01", _e(placer)]
+    bill_type = _e(str(context.config.get("bill_type", "C")))
+    test = f"^^^{_e(code)}^{_e(name)}"
     segments = [
-        ["MSH", "^~\\&", "HEALTHCLOUD", _e(account), "QUEST", _e(unit), now, "", "ORM^O01"]
-        + [_e(placer), processing, "2.3"],
-        ["PID", "1", _e(number), _e(number), "", _name(person), ""]
-        + [str(person["birthDate"]).replace("-", ""), _SEX.get(str(person.get("gender")), "U")],
+        ["MSH", "^~\\&", *header, processing, "2.3"],
+        ["PID", "1", _e(number), _e(number), "", _name(person), "", birth, sex],
         ["PV1", "1", "O", "", "", "", "", requester],
         ["ORC", "NW", _e(placer), "", "", "", "", "", "", now, "", "", requester],
-        ["OBR", "1", _e(placer), "", f"^^^{_e(code)}^{_e(name)}", "R", "", now]
-        + [""] * 8
-        + [requester, "", _e(str(context.config.get("bill_type", "C")))],
+        ["OBR", "1", _e(placer), "", test, "R", "", now, *[""] * 8, requester, "", bill_type],
     ]
     segments += [["DG1", str(n), "", d] for n, d in enumerate(_diagnoses(order.resource), 1)]
     return Order(placer, "".join("|".join(segment) + "\r" for segment in segments))

@@ -16,7 +16,7 @@ _ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 _UCUM = "http://unitsofmeasure.org"
 _NUMBER = re.compile(
     r"^\s*(?P<comparator><=|>=|<|>|< OR =|> OR =)?\s*"
-    r"(?P<value>[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*(?P<unit>[^\d\s].*)?$",
+    r"(?P<value>[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*(?P<unit>[A-Za-z/%].*)?$",
     re.IGNORECASE,
 )
 _NOT_PERFORMED = frozenset({"TNP", "QNS", "DNR", "NOT PERFORMED", "TEST NOT PERFORMED"})
@@ -71,10 +71,19 @@ def _text(line: ResultLine) -> Resource:
     text = "\n".join(line.values)
     if text.upper() in _NOT_PERFORMED:
         return _absent("not-performed", "Not Performed", text)
-    parsed = quantity(text, line.units) if len(line.values) == 1 else None
+    parsed = quantity(text, line.units) if _states_number(text) else None
     if parsed is None:
         return {"valueString": text}
     return {"valueQuantity": parsed, "extension": [{"url": RAW_VALUE, "valueString": text}]}
+
+
+def _states_number(text: str) -> bool:
+    """Whether a text is a number: alone, with a comparator, or with a unit (not `3+`, `5 seen`)."""
+    match = _NUMBER.match(text)
+    if match is None:
+        return False
+    unit = match["unit"] or ""
+    return bool(match["comparator"]) or not unit or "/" in unit or "%" in unit
 
 
 def _structured_numeric(line: ResultLine) -> Resource:
