@@ -13,6 +13,7 @@ from django.db.models.functions import Lower
 from django_tenants.models import DomainMixin, TenantMixin
 
 from healthcloud.identifiers import new_id
+from healthcloud.secrets import new_data_key
 from healthcloud.tenancy.scope import Scope
 
 PROJECT_NUMBERS: Final = "organizations_project_number"  # a sequence; numbers are never reused
@@ -105,7 +106,7 @@ class Environment(TenantMixin):  # type: ignore[misc]  # django-tenants is untyp
     kind = models.CharField(max_length=12, choices=Kind)
     schema_name = models.CharField(max_length=63, unique=True, default=schema_name)
     status = models.CharField(max_length=12, choices=Status, default=Status.PROVISIONING)
-    data_key = models.BinaryField(default=bytes, blank=True, editable=False)
+    data_key = models.BinaryField(default=new_data_key, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
