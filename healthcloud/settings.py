@@ -66,6 +66,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600
+CSRF_FAILURE_VIEW = "healthcloud.api.handlers.csrf_failure"
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REFERRER_POLICY = "same-origin"
@@ -221,6 +222,9 @@ EMAIL_BACKEND = env(
 ROOT_URLCONF = "healthcloud.urls"
 WSGI_APPLICATION = "healthcloud.wsgi.application"
 ASGI_APPLICATION = "healthcloud.asgi.application"
+# Paths that answer without end, and websockets: both bypass the request threads.
+STREAMING_ROUTES = {"/v1/events/stream": "healthcloud.events.stream.sse_application"}
+WEBSOCKET_ROUTES = ["healthcloud.events.routing.websocket_urlpatterns"]
 APPEND_SLASH = False
 MIDDLEWARE = [
     "healthcloud.api.request_ids.RequestIdMiddleware",
@@ -268,7 +272,6 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["healthcloud.api.permissions.HasDeclaredScope"],
     "DEFAULT_RENDERER_CLASSES": ["healthcloud.api.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["healthcloud.api.parsers.JSONParser"],
-    "DEFAULT_THROTTLE_CLASSES": ["healthcloud.api.throttling.KeyThrottle"],
     "DEFAULT_SCHEMA_CLASS": "healthcloud.api.openapi.PlatformSchema",
     "EXCEPTION_HANDLER": "healthcloud.api.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
@@ -301,6 +304,8 @@ CELERY_BROKER_URL = env("BROKER_URL", VALKEY_URL)
 # --- Work -------------------------------------------------------------------------------------
 
 LEASE_SECONDS = env_int("HEALTHCLOUD_LEASE_SECONDS", default=10)
+# How much due work of one tenant may run at once, over all workers.
+TENANT_CONCURRENCY = env_int("HEALTHCLOUD_TENANT_CONCURRENCY", default=64)
 WORKER_PROCESSES = env_int("HEALTHCLOUD_WORKERS", default=2)
 WEB_THREADS = env_int("HEALTHCLOUD_WEB_THREADS", default=8)
 

@@ -4,6 +4,11 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+handler400 = "healthcloud.api.handlers.bad_request"
+handler403 = "healthcloud.api.handlers.permission_denied"
+handler404 = "healthcloud.api.handlers.page_not_found"
+handler500 = "healthcloud.api.handlers.server_error"
+
 urlpatterns = [
     path("", RedirectView.as_view(url="/studio/")),
     path("", include("healthcloud.api.urls")),
@@ -13,6 +18,7 @@ urlpatterns = [
     path("v1/", include("assets.api.urls")),
     path("v1/", include("workflows.api.urls")),
     path("v1/", include("fhir.api.urls")),
+    path("", include("healthcloud.api.fallback")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("studio/", include("studio.urls")),

@@ -1,10 +1,10 @@
-"""The REST kit: views, errors, pagination, idempotency, limits, OpenAPI."""
+"""The REST kit as a Django app; its one table, for idempotency, stands in each tenant."""
 
 from django.apps import AppConfig
 
 
 class ApiConfig(AppConfig):
-    """The REST kit: views, errors, pagination, idempotency, limits, OpenAPI."""
+    """Views, errors, pagination, idempotency, rate limits and OpenAPI."""
 
     name = "healthcloud.api"
     label = "api"

@@ -96,7 +96,7 @@ def parse_json(body: bytes) -> object:
     return tree
 
 
-class StrictJSONParser(BaseParser):
+class JSONParser(BaseParser):
     """Read a JSON object, or refuse it with a message that says where it breaks."""
 
     media_type = "application/json"
@@ -111,7 +111,9 @@ class StrictJSONParser(BaseParser):
         try:
             body = stream.read()
         except RequestDataTooBig as error:
-            raise PayloadTooLarge(f"The body is larger than {maximum_body_bytes()} bytes.") from error
+            raise PayloadTooLarge(
+                f"The body is larger than {maximum_body_bytes()} bytes."
+            ) from error
         tree = parse_json(body)
         if not isinstance(tree, dict):
             raise BadRequest("The body must be a JSON object, such as `{}`.")

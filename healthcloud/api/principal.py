@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import ClassVar, Final
 
 from healthcloud.actors import Actor
 from healthcloud.errors import BadRequest, Forbidden, NotFound
@@ -27,11 +27,6 @@ ALL_SCOPES: Final = (
 
 ANY_SCOPE: Final = "*"
 """Declared by a view that any valid credential may call."""
-
-PROJECT_REMEDY: Final = (
-    "This request needs a project. Send `project_id` in the body or the query, or the header"
-    " `HealthCloud-Project`, or use an API key that belongs to one project."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +69,8 @@ class Principal:
         default=None, compare=False, repr=False
     )
 
-    is_authenticated = True
-    is_active = True
+    is_authenticated: ClassVar[bool] = True
+    is_active: ClassVar[bool] = True
 
     @property
     def pk(self) -> str:

@@ -32,7 +32,7 @@ def dump_json(data: object) -> bytes:
     return orjson.dumps(data, default=_encode_other, option=_OPTIONS)
 
 
-class PlatformJSONRenderer(BaseRenderer):
+class JSONRenderer(BaseRenderer):
     """JSON for every answer of the platform API."""
 
     media_type = "application/json"

@@ -1,15 +1,168 @@
-"""From a signed-in person and the address of a page to the scope in which it works."""
+"""From a key or a person to a Principal: the one place where callers are made."""
 
-from healthcloud.api.principal import Principal
-from healthcloud.organizations.models import User
+import ipaddress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from django.conf import settings
+from django.db.models import Q
+from django.http import HttpRequest
+
+from healthcloud.actors import Actor
+from healthcloud.api.principal import Principal, ProjectReference, RateLimit
+from healthcloud.errors import Forbidden, NotFound, ServiceUnavailable, Unauthorized
+from healthcloud.organizations import queries
+from healthcloud.organizations.models import (
+    ApiKey,
+    Environment,
+    Membership,
+    Organization,
+    Project,
+    User,
+)
+from healthcloud.organizations.permissions import scopes_of
 from healthcloud.tenancy.scope import Scope
+
+_USE_NOTED_EVERY: Final = timedelta(minutes=1)
+
+
+class KeyRefused(Unauthorized):
+    """The key is unknown, revoked or expired."""
+
+
+class AddressRefused(Forbidden):
+    """The key may not be used from this address."""
+
+
+class EnvironmentNotReady(ServiceUnavailable):
+    """The environment is being made or taken down."""
+
+
+def rate_limit_for(organization: Organization, environment: str) -> RateLimit | None:
+    """Return the limit of an organization's plan; a sandbox of one machine has none."""
+    if environment == Environment.Kind.SANDBOX and settings.SANDBOX_UNLIMITED:
+        return None
+    return queries.PLAN_LIMITS.get(organization.plan)
+
+
+def principal_for_key(
+    key: ApiKey, *, digest: bytes | None, now: datetime, client_ip: str | None
+) -> Principal:
+    """Return the caller that a key stands for; `digest` is None when a token named the key.
+
+    Raises KeyRefused for a revoked or expired key or an outdated secret, and AddressRefused for
+    an address outside the key's list.
+    """
+    _check_key(key, digest=digest, now=now)
+    if key.allowed_addresses and not _is_allowed(client_ip, key.allowed_addresses):
+        raise AddressRefused(
+            "This key may not be used from your address. Add it to the key's `allowed_addresses`."
+        )
+    environment = key.environment
+    _check_ready(environment)
+    return Principal(
+        actor=Actor(kind="api_key", id=key.id, label=key.name),
+        organization_id=key.organization_id,
+        environment=environment.kind,
+        environment_id=environment.id,
+        schema=environment.schema_name,
+        project=queries.reference_of(key.project) if key.project else None,
+        scopes=frozenset(key.scopes),
+        key_id=key.id,
+        rate_limit=rate_limit_for(key.organization, environment.kind),
+        find_project=partial(queries.find_project_reference, key.organization_id),
+    )
+
+
+def _check_key(key: ApiKey, *, digest: bytes | None, now: datetime) -> None:
+    if key.revoked_at is not None and key.revoked_at <= now:
+        raise KeyRefused("This API key was revoked. Create a new one in Studio under Settings.")
+    if key.expires_at is not None and key.expires_at <= now:
+        raise KeyRefused("This API key has expired. Create or rotate a key in Studio.")
+    if digest is None or bytes(key.digest) == digest:
+        return
+    if key.previous_expires_at is None or key.previous_expires_at <= now:
+        raise KeyRefused("This API key was rotated more than 24 hours ago. Use the new secret.")
+
+
+def _check_ready(environment: Environment) -> None:
+    if environment.status != Environment.Status.ACTIVE:
+        raise EnvironmentNotReady(
+            f"The {environment.kind} environment is {environment.status}. Try again in a moment."
+        )
+
+
+def _is_allowed(client_ip: str | None, allowed: list[str]) -> bool:
+    try:
+        address = ipaddress.ip_address(client_ip or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    return any(address in ipaddress.ip_network(entry, strict=False) for entry in allowed)
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """Return the caller's address; forwarded ones count only behind the trusted proxies."""
+    trusted = settings.TRUSTED_PROXIES
+    if trusted:
+        hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
+        if len(hops) >= trusted and hops[-trusted]:
+            return hops[-trusted]
+    return str(request.META.get("REMOTE_ADDR") or "") or None
+
+
+def note_key_use(key: ApiKey, *, now: datetime) -> None:
+    """Write `last_used_at`, at most once a minute, and never wait for a lock to do so."""
+    if key.last_used_at is not None and now - key.last_used_at < _USE_NOTED_EVERY:
+        return
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=now - _USE_NOTED_EVERY)
+    free = ApiKey.objects.select_for_update(skip_locked=True).filter(stale, pk=key.pk)
+    ApiKey.objects.filter(pk__in=free.values("pk")).update(last_used_at=now)
+
+
+def principal_for_member(
+    membership: Membership, environment: Environment, project: Project | None = None
+) -> Principal:
+    """Return the caller that a signed-in member is, in one environment."""
+    user = membership.user
+    _check_ready(environment)
+    return Principal(
+        actor=Actor(kind="user", id=user.id, label=user.get_full_name()),
+        organization_id=membership.organization_id,
+        environment=environment.kind,
+        environment_id=environment.id,
+        schema=environment.schema_name,
+        project=queries.reference_of(project) if project else None,
+        scopes=scopes_of(membership.role),
+        user_id=user.id,
+        role=membership.role,
+        rate_limit=rate_limit_for(membership.organization, environment.kind),
+        find_project=partial(queries.find_project_reference, membership.organization_id),
+    )
 
 
 def scope_for(
     user: User, organization_slug: str, environment: str, project_slug: str | None
 ) -> tuple[Scope, Principal]:
-    """Return scope and principal; NotFound where the person is no member or nothing has that slug."""
-    from healthcloud.organizations.authentication import principal_of_member
+    """Return where a person's Studio address points, and who they are there.
 
-    principal = principal_of_member(user, organization_slug, environment, project_slug)
-    return principal.scope(), principal
+    Raises NotFound for an organization in which the person is no member, an environment that is
+    neither `sandbox` nor `production`, or a project that the organization does not have.
+    """
+    membership = queries.find_membership(user.pk, slug=organization_slug)
+    if membership is None:
+        raise NotFound(f"You are not a member of an organization `{organization_slug}`.")
+    tenant = queries.find_environment(membership.organization_id, environment)
+    if tenant is None:
+        raise NotFound(f"There is no environment `{environment}`.")
+    project: Project | None = None
+    if project_slug is not None:
+        rows = queries.projects_of(membership.organization_id).filter(slug=project_slug)
+        project = rows.first()
+        if project is None:
+            raise NotFound(f"There is no project `{project_slug}` in this organization.")
+    principal = principal_for_member(membership, tenant)
+    reference: ProjectReference | None = queries.reference_of(project) if project else None
+    return principal.scope_of(reference), principal

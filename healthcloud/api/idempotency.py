@@ -1,0 +1,192 @@
+"""Idempotency-Key: the same request twice has one effect and one answer, for 24 hours.
+
+The answer is stored in the transaction of the effect, so that neither stands without the other.
+Only successes are stored: a refusal changed nothing and may be tried again with the same key.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import connection
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.response import Response
+
+from healthcloud.api.models import IdempotencyRecord
+from healthcloud.api.renderers import dump_json
+from healthcloud.errors import BadRequest, Conflict, ValidationFailed
+from healthcloud.tenancy.scope import Scope, tenant_scope
+
+HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotent-Replayed"
+KEPT_FOR: Final = timedelta(hours=24)
+LEASE: Final = timedelta(seconds=120)
+_KEPT_HEADERS: Final = ("Content-Type", "Location", "ETag", "Last-Modified")
+_PURGE_AT_ONCE: Final = 100
+
+Call = Callable[[], HttpResponseBase]
+
+
+class InvalidIdempotencyKey(BadRequest):
+    """The key is empty, too long or not printable ASCII."""
+
+
+class IdempotencyMismatch(ValidationFailed):
+    """The key was used before for another request."""
+
+
+class RequestInFlight(Conflict):
+    """The first request with this key has not been answered yet."""
+
+    headers = {"Retry-After": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentRequest:
+    """A request with a key: what it asks, in which project, and how its answer is completed."""
+
+    key: str
+    project_id: str
+    fingerprint: bytes
+    now: datetime
+    complete: Callable[[HttpResponseBase], HttpResponseBase]
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        key: str,
+        project_id: str,
+        method: str,
+        path: str,
+        body: bytes,
+        now: datetime,
+        complete: Callable[[HttpResponseBase], HttpResponseBase],
+    ) -> "IdempotentRequest":
+        """Return the request with its fingerprint; raise InvalidIdempotencyKey for a bad key."""
+        if not 0 < len(key) <= 255 or not key.isascii() or not key.isprintable():
+            raise InvalidIdempotencyKey(
+                f"`{HEADER}` is 1 to 255 printable ASCII characters, such as a UUID.", param=HEADER
+            )
+        asked = hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
+        return cls(key, project_id, asked, now, complete)
+
+
+def run(request: IdempotentRequest, call: Call) -> HttpResponseBase:
+    """Answer from the store, or call and store the answer in the open transaction.
+
+    Raises RequestInFlight while another transaction works on the key, and IdempotencyMismatch
+    when the key was used for something else.
+    """
+    _lock(request)
+    record = _find(request)
+    if record is not None:
+        return _replay(request, record)
+    response = request.complete(call())
+    if _is_storable(response):
+        _store(request, response)
+    return response
+
+
+def run_apart(request: IdempotentRequest, call: Call, *, scope: Scope) -> HttpResponseBase:
+    """Do the same for a handler with transactions of its own: the key is leased while it works."""
+    with tenant_scope(scope):
+        _lock(request)
+        record = _find(request)
+        if record is not None:
+            return _replay(request, record)
+        _save(request, locked_until=request.now + LEASE)
+    try:
+        response = request.complete(call())
+    except BaseException:
+        with tenant_scope(scope):
+            _records(request).delete()
+        raise
+    with tenant_scope(scope):
+        if _is_storable(response):
+            _store(request, response)
+        else:
+            _records(request).delete()
+    return response
+
+
+def _lock(request: IdempotentRequest) -> None:
+    """Take the key until the transaction ends, without waiting for another that holds it."""
+    name = f"{connection.schema_name}:{request.project_id}:{request.key}"  # type: ignore[attr-defined]  # our backend has it
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
+        row = cursor.fetchone()
+    if not row or not row[0]:
+        raise RequestInFlight(
+            "A request with this `Idempotency-Key` is still being worked on. Wait a second and"
+            " send it again to get its answer.",
+            param=HEADER,
+        )
+
+
+def _records(request: IdempotentRequest) -> QuerySet[IdempotencyRecord]:
+    return IdempotencyRecord.objects.filter(project_id=request.project_id, key=request.key)
+
+
+def _find(request: IdempotentRequest) -> IdempotencyRecord | None:
+    """Return the stored answer to this key; a lease that ran out counts as none."""
+    record = _records(request).filter(expires_at__gt=request.now).first()
+    if record is None or record.status is not None:
+        return record
+    if record.locked_until is not None and record.locked_until > request.now:
+        raise RequestInFlight(
+            "A request with this `Idempotency-Key` is still being worked on. Wait a second and"
+            " send it again to get its answer.",
+            param=HEADER,
+        )
+    return None
+
+
+def _replay(request: IdempotentRequest, record: IdempotencyRecord) -> HttpResponse:
+    if bytes(record.fingerprint) != request.fingerprint:
+        raise IdempotencyMismatch(
+            "This `Idempotency-Key` was used for another request. Use a new key for a new request.",
+            param=HEADER,
+        )
+    headers = dict(record.headers)
+    response = HttpResponse(bytes(record.body), status=record.status or 200, headers=headers)
+    response[REPLAYED] = "true"
+    return response
+
+
+def _is_storable(response: HttpResponseBase) -> bool:
+    return 200 <= response.status_code < 300 and not response.streaming
+
+
+def _store(request: IdempotentRequest, response: HttpResponseBase) -> None:
+    headers = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
+    if isinstance(response, Response):
+        body = b"" if response.data is None else dump_json(response.data)
+        headers.setdefault("Content-Type", "application/json")
+    else:
+        assert isinstance(response, HttpResponse)
+        body = response.content
+    _save(request, status=response.status_code, headers=headers, body=body)
+    expired = IdempotencyRecord.objects.filter(expires_at__lte=request.now).values("pk")
+    IdempotencyRecord.objects.filter(pk__in=expired[:_PURGE_AT_ONCE]).delete()
+
+
+def _save(request: IdempotentRequest, **fields: object) -> None:
+    IdempotencyRecord.objects.update_or_create(
+        project_id=request.project_id,
+        key=request.key,
+        defaults={
+            "fingerprint": request.fingerprint,
+            "status": None,
+            "headers": {},
+            "body": b"",
+            "locked_until": None,
+            "expires_at": request.now + KEPT_FOR,
+            **fields,
+        },
+    )

@@ -1,0 +1,313 @@
+"""The base of every view of the platform API: scope declared, tenant entered, scope answered."""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from datetime import date, datetime
+from http import HTTPStatus
+from typing import ClassVar, Final, TypeVar, cast
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+
+from healthcloud.actors import Actor
+from healthcloud.api import idempotency, throttling
+from healthcloud.api.errors import NO_SCOPE, ErrorDescription, describe, log_error
+from healthcloud.api.principal import Principal, ProjectReference, require_environment
+from healthcloud.api.request_ids import request_id
+from healthcloud.errors import BadRequest, Conflict, NotFound, Unauthorized
+from healthcloud.tenancy.scope import ProjectRequired, Scope, tenant_scope
+
+WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+NO_METHODS: Final[frozenset[str]] = frozenset()
+API_VERSION: Final = "2026-11-01"
+_BARE_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+Handler = Callable[..., HttpResponseBase]
+S = TypeVar("S", bound="BaseSerializer[object]")
+
+
+class PlatformView(APIView):
+    """A view of `/v1`: denies undeclared methods, runs in the caller's tenant, answers its scope.
+
+    A handler finds `self.principal`, `self.actor`, `self.now`, `self.scope` and `self.body`, runs
+    inside `tenant_scope(self.scope)` (one transaction, rolled back on any error) and returns a
+    Response whose dict is completed with the scope metadata, or any HttpResponse as it is.
+    """
+
+    required_scopes: ClassVar[Mapping[str, str]] = {}
+    """The scope that each method needs; a method that is not named here is denied."""
+
+    project_required: ClassVar[frozenset[str]] = WRITES
+    """Methods that are refused with 400 when neither key nor request names a project."""
+
+    archived_allowed: ClassVar[frozenset[str]] = frozenset({"GET", "HEAD"})
+    """Methods that may still be used on an archived project."""
+
+    own_transaction: ClassVar[frozenset[str]] = NO_METHODS
+    """Methods whose handler opens `tenant_scope(self.scope)` itself, as often as it needs."""
+
+    readonly: ClassVar[frozenset[str]] = NO_METHODS
+    """Methods during which the database refuses writes."""
+
+    idempotent: ClassVar[frozenset[str]] = frozenset({"POST"})
+    """Methods that honor the header `Idempotency-Key`."""
+
+    reads_json: ClassVar[bool] = True
+    """Whether the body is platform JSON, whose `project_id` and `environment` the kit reads."""
+
+    weight: ClassVar[int] = 1
+    """How many tokens of the rate limit a request takes."""
+
+    metadata_class = None
+    now: datetime
+    scope: Scope
+    _project: ProjectReference | None = None
+    _principal: Principal | None = None
+    _rate: throttling.Rate | None = None
+
+    # --- what handlers use --------------------------------------------------------------------
+
+    @property
+    def principal(self) -> Principal:
+        """Return the authenticated caller."""
+        if self._principal is None:
+            raise Unauthorized("Sign in, or send an API key.")
+        return self._principal
+
+    @property
+    def actor(self) -> Actor:
+        """Return the caller as services, audit and events name it."""
+        return self.principal.actor
+
+    @property
+    def body(self) -> dict[str, object]:
+        """Return the members of the JSON body; empty without one."""
+        data = self.request.data
+        return cast("dict[str, object]", data) if isinstance(data, dict) else {}
+
+    @property
+    def request_id(self) -> str:
+        """Return the id of this request."""
+        return request_id(self.request._request)
+
+    def validated(self, serializer: type[S], *, partial: bool = False) -> dict[str, object]:
+        """Return the body as the serializer reads it; raise 422 naming each field otherwise."""
+        reader = serializer(data=self.body, partial=partial, context={"view": self})
+        reader.is_valid(raise_exception=True)
+        return cast("dict[str, object]", reader.validated_data)
+
+    # --- what subclasses may replace ----------------------------------------------------------
+
+    def scope_needed(self, method: str) -> str | None:
+        """Return the scope a method needs, None to deny it."""
+        return self.required_scopes.get(method)
+
+    def render_error(self, error: ErrorDescription) -> HttpResponseBase:
+        """Return the answer to an error; FHIR views answer an OperationOutcome instead."""
+        body = error.body(request_id=self.request_id) | self.scope_metadata()
+        return Response(body, status=error.status)
+
+    def scope_metadata(self) -> dict[str, str | None]:
+        """Return the three members of each answer, null where the request has none."""
+        principal = self._principal
+        if principal is None:
+            return dict(NO_SCOPE)
+        project = self._project or principal.project
+        return {
+            "organization_id": principal.organization_id,
+            "project_id": project.id if project else None,
+            "environment": principal.environment,
+        }
+
+    def perform_content_negotiation(  # type: ignore[override]  # the stubs want a generic tuple
+        self, request: Request, force: bool = False
+    ) -> tuple[BaseRenderer, str]:
+        """Answer JSON whatever the client accepts."""
+        renderer = self.get_renderers()[0]
+        return renderer, str(renderer.media_type)
+
+    # --- the life of a request ----------------------------------------------------------------
+
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:  # type: ignore[override]  # DRF types its own request
+        """Authenticate, authorize, limit, enter the tenant, call the handler, answer."""
+        self.args, self.kwargs = args, kwargs
+        self.now = timezone.now()
+        self.request = self.initialize_request(request, *args, **kwargs)
+        self.headers: dict[str, str] = {}
+        try:
+            self.initial(self.request, *args, **kwargs)
+            response = self._handle(self._handler(), *args, **kwargs)
+        except Exception as error:
+            response = self.handle_exception(error)
+        return self._finish(response, *args, **kwargs)
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        """Do all that must be right before the handler runs."""
+        self.format_kwarg = self.get_format_suffix(**kwargs)
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
+            request
+        )
+        self._check_version()
+        self._authenticate()
+        if self._method() not in self._declared_methods():
+            self.http_method_not_allowed(request, *args, **kwargs)
+        self.check_permissions(request)
+        if self._principal is not None:
+            self._rate = throttling.take(self._principal, weight=self.weight)
+            self._enter_project()
+
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]  # any response, as DRF does in fact
+        """Answer an exception in the one shape."""
+        description = describe(exc)
+        log_error(exc, description, self.request._request)
+        response = self.render_error(description)
+        for name, value in description.headers.items():
+            response[name] = value
+        if description.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            response["Allow"] = ", ".join(self.allowed_methods)
+        return response
+
+    def _authenticate(self) -> None:
+        principal = self.request.auth
+        if isinstance(principal, Principal):
+            self._principal = principal
+
+    def _method(self) -> str:
+        return "GET" if self.request.method == "HEAD" else str(self.request.method)
+
+    def _declared_methods(self) -> list[str]:
+        return [name.upper() for name in ("get", "post", "put", "patch", "delete")
+                if hasattr(self, name)]  # fmt: skip
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        """Return what the header Allow names."""
+        return self._declared_methods()
+
+    def _handler(self) -> Handler:
+        return cast("Handler", getattr(self, str(self.request.method).lower()))
+
+    def _handle(self, handler: Handler, *args: object, **kwargs: object) -> HttpResponseBase:
+        if self._principal is None:
+            return handler(self.request, *args, **kwargs)
+        method = self._method()
+        own = method in self.own_transaction
+        key = self.request.headers.get(idempotency.HEADER) if method in self.idempotent else None
+
+        def call() -> HttpResponseBase:
+            return handler(self.request, *args, **kwargs)
+
+        if key is not None and own:
+            return idempotency.run_apart(self._idempotent_request(key), call, scope=self.scope)
+        entered = tenant_scope(self.scope, readonly=method in self.readonly)
+        with nullcontext() if own else entered:
+            if key is not None:
+                return idempotency.run(self._idempotent_request(key), call)
+            return call()
+
+    def _idempotent_request(self, key: str) -> idempotency.IdempotentRequest:
+        request = self.request._request
+        return idempotency.IdempotentRequest.build(
+            key=key,
+            project_id=self.scope.project_id or "",
+            method=str(request.method),
+            path=request.get_full_path(),
+            body=request.body,
+            now=self.now,
+            complete=self._complete,
+        )
+
+    def _complete(self, response: HttpResponseBase) -> HttpResponseBase:
+        """Put the scope metadata into a JSON body."""
+        if isinstance(response, Response) and isinstance(response.data, dict) and self.reads_json:
+            response.data = {**self.scope_metadata(), **response.data}
+        return response
+
+    def _finish(
+        self, response: HttpResponseBase, *args: object, **kwargs: object
+    ) -> HttpResponseBase:
+        response = self._complete(response)
+        self._put_headers(response)
+        self.response = self.finalize_response(self.request, response, *args, **kwargs)  # type: ignore[arg-type]  # DRF passes every response through
+        return self.response
+
+    def _put_headers(self, response: HttpResponseBase) -> None:
+        metadata = self.scope_metadata()
+        response["HealthCloud-Organization-Id"] = metadata["organization_id"] or "null"
+        response["HealthCloud-Project-Id"] = metadata["project_id"] or "null"
+        response["HealthCloud-Environment"] = metadata["environment"] or "null"
+        response["HealthCloud-Version"] = getattr(self, "version_date", API_VERSION)
+        response["Cache-Control"] = response.get("Cache-Control", "no-store")
+        if self._rate is not None:
+            for name, value in self._rate.headers().items():
+                response[name] = value
+
+    def _check_version(self) -> None:
+        named = self.request.headers.get("HealthCloud-Version")
+        if named is None:
+            return
+        try:
+            if not _BARE_DATE.fullmatch(named):
+                raise ValueError(named)
+            date.fromisoformat(named)
+        except ValueError as error:
+            raise BadRequest(
+                f"`HealthCloud-Version` is a date such as `{API_VERSION}`.",
+                param="HealthCloud-Version",
+            ) from error
+        self.version_date = named
+
+    def _enter_project(self) -> None:
+        """Find out which project and environment the request means, and refuse the wrong ones."""
+        method = self._method()
+        self._check_environment(self.request.query_params.get("environment"))
+        if self.reads_json and method in WRITES and "environment" in self.body:
+            self._check_environment(self.body["environment"])
+        self._project = self.principal.resolve_project(self._named_project())
+        self.scope = self.principal.scope_of(self._project)
+        if self._project is None:
+            if method in self.project_required:
+                raise ProjectRequired
+        elif self._project.archived and method not in self.archived_allowed:
+            raise Conflict(
+                f"Project `{self._project.id}` is archived and can't be changed. Restore it with"
+                ' PATCH /v1/projects/{id} {"status": "active"}.',
+                param="project_id",
+            )
+
+    def _check_environment(self, named: object) -> None:
+        if named is not None and self.reads_json:
+            require_environment(self.principal, named)
+
+    def _named_project(self) -> str | None:
+        """Return the project that the body, the query or the header names; they must agree."""
+        named: list[object] = []
+        if self.reads_json and self._method() in WRITES:
+            named.append(self.body.get("project_id"))
+        named.append(self.request.query_params.get("project_id"))
+        named.append(self.request.headers.get("HealthCloud-Project"))
+        found = {project for project in named if project is not None}
+        if any(not isinstance(project, str) or not project for project in found):
+            raise BadRequest("`project_id` is text such as `proj_…`.", param="project_id")
+        if len(found) > 1:
+            raise BadRequest("The request names two different projects.", param="project_id")
+        return cast("str | None", next(iter(found), None))
+
+
+class UnknownRoute(PlatformView):
+    """Answers every address under /v1 that no other route knows."""
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        """Say 404 whoever asks; a valid credential still gets its scope answered."""
+        try:
+            self._authenticate()
+        except Exception:
+            self._principal = None
+        raise NotFound(f"There is no route {request.method} {request.path}; see /v1/openapi.json.")

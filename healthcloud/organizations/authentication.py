@@ -1,0 +1,151 @@
+"""Three ways in: an API key, a one-hour token made from one, and Studio's session with CSRF."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils import timezone
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.request import Request
+
+from healthcloud.api.principal import Principal
+from healthcloud.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from healthcloud.organizations import access, keys, queries
+from healthcloud.organizations.models import User
+
+TOKEN_LIFE: Final = timedelta(hours=1)
+_ALGORITHM: Final = "HS256"
+_ISSUER: Final = "healthcloud"
+
+
+class InvalidCredential(Unauthorized):
+    """The Authorization header holds no credential that we gave out."""
+
+
+class MalformedAuthorization(Unauthorized):
+    """The Authorization header is not `Bearer …`."""
+
+
+def authenticate_bearer(token: str, *, now: datetime, client_ip: str | None) -> Principal:
+    """Return the caller whose key or token this is.
+
+    The key is looked up on each call, by one indexed query, so that revoking it holds for the
+    next request on every process. Raises Unauthorized with what to do.
+    """
+    if token.count(".") == 2:
+        return _authenticate_token(token, now=now, client_ip=client_ip)
+    parsed = keys.parse(token)
+    if parsed is None:
+        raise InvalidCredential(
+            "This is not an API key: keys are `hc_test_sk_…` or `hc_live_sk_…` and 38 characters."
+            " Copy it again, or create one in Studio under Settings."
+        )
+    _, digest = parsed
+    key = queries.keys_by_digest(digest).first()
+    if key is None:
+        raise InvalidCredential("This API key is unknown. Create one in Studio under Settings.")
+    principal = access.principal_for_key(key, digest=digest, now=now, client_ip=client_ip)
+    access.note_key_use(key, now=now)
+    return principal
+
+
+def issue_token(principal: Principal, *, scopes: frozenset[str], now: datetime) -> str:
+    """Return a signed token for an hour, for the caller's key, with these scopes at most."""
+    claims = {
+        "iss": _ISSUER,
+        "sub": principal.key_id,
+        "scope": " ".join(sorted(scopes)),
+        "iat": int(now.timestamp()),
+        "exp": int((now + TOKEN_LIFE).timestamp()),
+    }
+    return jwt.encode({"alg": _ALGORITHM}, claims, _signing_key())
+
+
+def _signing_key() -> OctKey:
+    return OctKey.import_key(settings.derive_key("access-token"))
+
+
+def _authenticate_token(token: str, *, now: datetime, client_ip: str | None) -> Principal:
+    try:
+        claims = jwt.decode(token, _signing_key(), algorithms=[_ALGORITHM]).claims
+        expires_at, key_id = float(claims["exp"]), str(claims["sub"])
+        scopes = frozenset(str(claims["scope"]).split())
+    except (JoseError, ValueError, KeyError, TypeError) as error:
+        raise InvalidCredential(
+            "This token is not one of ours. Get one from POST /v1/auth/token."
+        ) from error
+    if claims.get("iss") != _ISSUER or expires_at <= now.timestamp():
+        raise InvalidCredential("This token has expired. Get a new one from POST /v1/auth/token.")
+    key = queries.keys_by_id(key_id).first()
+    if key is None:
+        raise InvalidCredential("The API key behind this token is gone.")
+    principal = access.principal_for_key(key, digest=None, now=now, client_ip=client_ip)
+    return principal.narrowed(scopes)
+
+
+class BearerAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <key or token>`."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
+        """Return the caller, None without the header; raise Unauthorized for a bad one."""
+        header = request.META.get("HTTP_AUTHORIZATION")
+        if header is None:
+            return None
+        scheme, _, token = str(header).partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise MalformedAuthorization(
+                "The header must be `Authorization: Bearer hc_test_sk_…` (or `hc_live_sk_…`)."
+            )
+        principal = authenticate_bearer(
+            token.strip(), now=timezone.now(), client_ip=access.client_address(request._request)
+        )
+        return principal, principal
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return what WWW-Authenticate says."""
+        return 'Bearer realm="healthcloud"'
+
+
+class StudioSessionAuthentication(SessionAuthentication):
+    """A person's session, for calls from the same origin; writes need the CSRF token."""
+
+    def authenticate(self, request: Request) -> tuple[User, Principal | None] | None:  # type: ignore[override]  # the stubs know no second element
+        """Return the person, and the caller they are in the organization that they name."""
+        user = getattr(request._request, "user", None)
+        if not isinstance(user, User) or not user.is_active:
+            return None
+        self.enforce_csrf(request)
+        return user, session_principal(request._request, user)
+
+    def enforce_csrf(self, request: Request) -> None:
+        """Refuse a write without the session's CSRF token."""
+        try:
+            super().enforce_csrf(request)
+        except Exception as error:
+            raise Forbidden(
+                "Send the CSRF token of your session in the header `X-CSRFToken`."
+            ) from error
+
+
+def session_principal(request: HttpRequest, user: User) -> Principal | None:
+    """Return the caller that a signed-in person is for this request, None without a membership.
+
+    The organization is the one in the header `HealthCloud-Organization` or the query
+    `organization_id`, else the person's first; the environment is the one in the header
+    `HealthCloud-Environment` or the query `environment`, else the sandbox.
+    """
+    named = request.headers.get("HealthCloud-Organization") or request.GET.get("organization_id")
+    membership = queries.find_membership(user.pk, organization_id=named)
+    if membership is None:
+        if named:
+            raise NotFound(f"You are not a member of an organization `{named}`.")
+        return None
+    kind = request.headers.get("HealthCloud-Environment") or request.GET.get("environment")
+    environment = queries.find_environment(membership.organization_id, kind or "sandbox")
+    if environment is None:
+        raise BadRequest("`environment` is `sandbox` or `production`.", param="environment")
+    return access.principal_for_member(membership, environment)
