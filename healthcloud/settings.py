@@ -213,9 +213,7 @@ MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/studio/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
-EMAIL_BACKEND = env(
-    "HEALTHCLOUD_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend"
-)
+EMAIL_BACKEND = env("HEALTHCLOUD_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
 
 # --- Web --------------------------------------------------------------------------------------
 

@@ -85,7 +85,13 @@ def _tenant_roles(database: str) -> list[str]:
 
 
 def _provision() -> None:
-    from healthcloud.organizations.models import Environment, Membership, Organization, Project, User
+    from healthcloud.organizations.models import (
+        Environment,
+        Membership,
+        Organization,
+        Project,
+        User,
+    )
     from healthcloud.tenancy.provisioning import create_tenant, prepare
 
     prepare(report=lambda line: None)

@@ -31,7 +31,10 @@ def _role_exists(owner: DatabaseWrapper, role: str) -> bool:
 
 def prepare_database(owner: DatabaseWrapper) -> None:
     """Create the application's login, the tenants' group and the extensions; safe to repeat."""
-    login, password = settings.DATABASE_APPLICATION["USER"], settings.DATABASE_APPLICATION["PASSWORD"]
+    login, password = (
+        settings.DATABASE_APPLICATION["USER"],
+        settings.DATABASE_APPLICATION["PASSWORD"],
+    )
     with owner.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(hashtext('healthcloud.roles'))")
     try:
@@ -90,7 +93,12 @@ def grant_public(owner: DatabaseWrapper) -> None:
         _run(owner, "GRANT SELECT ON {table} TO {group}", table=table, **names)
     for label in settings.TENANT_WRITABLE_TABLES:
         table = sql.Identifier("public", apps.get_model(label)._meta.db_table)
-        _run(owner, "GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {group}", table=table, **names)
+        _run(
+            owner,
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {group}",
+            table=table,
+            **names,
+        )
     _run(owner, "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {group}", **names)
 
 

@@ -1,4 +1,4 @@
-"""`tenant_scope`: the only way into a tenant's schema, and the one context local of the platform."""
+"""`tenant_scope`: the only way into a tenant's schema, and our one context local."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

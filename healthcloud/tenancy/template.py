@@ -34,7 +34,12 @@ class StatementRecorder:
         self.statements: list[TenantStatement] = []
 
     def __call__(
-        self, execute: Execute, statement: str, params: object, many: bool, context: dict[str, object]
+        self,
+        execute: Execute,
+        statement: str,
+        params: object,
+        many: bool,
+        context: dict[str, object],
     ) -> object:
         """Run the statement and keep it if it changes the schema or its data."""
         text = str(statement).strip()

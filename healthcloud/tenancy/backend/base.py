@@ -37,7 +37,9 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
         if self.session_wide:
             super()._handle_search_path(cursor)
         elif self.context is None and self.schema_name != "public":
-            message = "enter a tenant with tenant_scope(), not with set_tenant() or schema_context()"
+            message = (
+                "enter a tenant with tenant_scope(), not with set_tenant() or schema_context()"
+            )
             raise TenantOutsideTransaction(message)
 
     def enter_context(self, context: Context, *, readonly: bool = False) -> Context | None:

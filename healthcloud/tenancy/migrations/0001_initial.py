@@ -4,23 +4,28 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='TenantStatement',
+            name="TenantStatement",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('app', models.CharField(max_length=255)),
-                ('migration', models.CharField(max_length=255)),
-                ('sql', models.TextField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("app", models.CharField(max_length=255)),
+                ("migration", models.CharField(max_length=255)),
+                ("sql", models.TextField()),
             ],
             options={
-                'indexes': [models.Index(fields=['app', 'migration'], name='tenant_statement_migration')],
+                "indexes": [
+                    models.Index(fields=["app", "migration"], name="tenant_statement_migration")
+                ],
             },
         ),
     ]

@@ -1,0 +1,45 @@
+"""The one process type of the web: HTTP in threads, websockets by Channels, streams on their own.
+
+`uvicorn healthcloud.asgi:application` serves everything on one port.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcloud.settings")
+
+from healthcloud.wsgi import application as wsgi_application  # noqa: I001 - sets Django up first
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import URLRouter
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from healthcloud.runtime.bridge import AsgiScope, Receive, Send, WsgiBridge
+
+Application = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
+
+_http = WsgiBridge(wsgi_application, threads=settings.WEB_THREADS)
+_streams: dict[str, Application] = {
+    path: import_string(name) for path, name in settings.STREAMING_ROUTES.items()
+}
+_websockets = AuthMiddlewareStack(
+    URLRouter([route for name in settings.WEBSOCKET_ROUTES for route in import_string(name)])
+)
+
+
+async def application(scope: AsgiScope, receive: Receive, send: Send) -> None:
+    """Hand a connection to the part that serves it."""
+    if scope["type"] == "http":
+        await _streams.get(scope["path"], _http)(scope, receive, send)
+    elif scope["type"] == "websocket":
+        await _websockets(scope, receive, send)
+    else:
+        await _lifespan(receive, send)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while (await receive())["type"] != "lifespan.shutdown":
+        await send({"type": "lifespan.startup.complete"})
+    _http.pool.shutdown(wait=True)
+    await send({"type": "lifespan.shutdown.complete"})

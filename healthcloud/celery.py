@@ -1,0 +1,44 @@
+"""The Celery application: queues of doorbells, never of work itself.
+
+Messages carry the name of a queue. A lost message is rung again by the sweeper and a doubled one
+finds nothing to claim, so the broker needs no durability of its own.
+"""
+
+import os
+
+from celery import Celery
+from kombu import Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcloud.settings")
+
+QUEUES = ("control", "steps", "agents", "webhooks", "bulk")
+VISIBILITY_SECONDS = 300
+
+app = Celery("healthcloud")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    accept_content=["json"],
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={
+        "visibility_timeout": VISIBILITY_SECONDS,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+    },
+    enable_utc=True,
+    task_acks_late=True,
+    task_default_queue="control",
+    task_ignore_result=True,
+    task_queues=[Queue(name) for name in QUEUES],
+    task_reject_on_worker_lost=True,
+    task_serializer="json",
+    timezone="UTC",
+    worker_enable_soft_shutdown_on_idle=True,
+    worker_hijack_root_logger=False,
+    worker_max_memory_per_child=1_000_000,  # KiB
+    worker_prefetch_multiplier=1,
+    worker_soft_shutdown_timeout=25,
+)
+app.autodiscover_tasks()

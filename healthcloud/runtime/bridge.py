@@ -1,0 +1,166 @@
+"""From ASGI to Django's WSGI handler, in a pool of threads that hold the database connections.
+
+Stock Django under ASGI starts two threads and hops between them several times per request; here
+one pool thread runs the whole request. Small bodies arrive and leave in one piece; large uploads
+go to a temporary file, and streaming responses are sent chunk by chunk from the pool's thread
+with the client's backpressure.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import IO, Any, Final, Protocol, cast
+from urllib.parse import unquote_to_bytes
+
+from django.http import HttpResponseBase
+
+AsgiScope = MutableMapping[str, Any]
+AsgiMessage = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[AsgiMessage]]
+Send = Callable[[AsgiMessage], Awaitable[None]]
+StartResponse = Callable[[str, list[tuple[str, str]]], Callable[[bytes], object]]
+Environ = dict[str, Any]
+
+_SPOOL_BYTES: Final = 1 << 20
+
+
+class WsgiApplication(Protocol):
+    """A WSGI callable, such as Django's handler."""
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        ...
+
+
+class WsgiBridge:
+    """An ASGI application for `http` scopes that answers through a WSGI application.
+
+    `threads` requests run at once; more wait in the pool's queue in the order they came.
+    """
+
+    def __init__(self, application: WsgiApplication, *, threads: int) -> None:
+        self.application = application
+        self.pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="request")
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Read the body, run the request in the pool, send the answer."""
+        body = await _read_body(receive)
+        if body is None:
+            return  # the client left before it had sent its request
+        loop = asyncio.get_running_loop()
+        exchange = _Exchange(loop, send)
+        try:
+            run = partial(exchange.run, self.application, build_environ(scope, body))
+            buffered = await loop.run_in_executor(self.pool, run)
+        finally:
+            body.close()
+        if buffered is not None:
+            await send(exchange.start)
+            await send({"type": "http.response.body", "body": buffered})
+
+
+class _Exchange:
+    """One request and its answer; `start` is the response's head once the application set it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, send: Send) -> None:
+        self.loop = loop
+        self.send = send
+        self.start: AsgiMessage = {}
+
+    def run(self, application: WsgiApplication, environ: Environ) -> bytes | None:
+        """Run the request in this thread; return the body, or None when it was streamed."""
+        response = application(environ, self._start_response)
+        try:
+            if getattr(response, "streaming", False):
+                self._stream(response)
+                return None
+            return b"".join(response)
+        finally:
+            if isinstance(response, HttpResponseBase) or hasattr(response, "close"):
+                cast(HttpResponseBase, response).close()
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: object = None
+    ) -> Callable[[bytes], object]:
+        self.start = {
+            "type": "http.response.start",
+            "status": int(status[:3]),
+            "headers": [
+                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
+            ],
+        }
+        return _refuse_write
+
+    def _stream(self, response: Iterable[bytes]) -> None:
+        self._send(self.start)
+        for chunk in response:
+            self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._send({"type": "http.response.body", "body": b""})
+
+    def _send(self, message: AsgiMessage) -> None:
+        future = asyncio.run_coroutine_threadsafe(self._deliver(message), self.loop)
+        future.result()
+
+    async def _deliver(self, message: AsgiMessage) -> None:
+        await self.send(message)
+
+
+def _refuse_write(data: bytes) -> object:
+    raise RuntimeError("the write() callable of WSGI is not supported: return the body instead")
+
+
+async def _read_body(receive: Receive) -> IO[bytes] | None:
+    body = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed by the caller
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            body.close()
+            return None
+        body.write(message.get("body", b""))
+        if not message.get("more_body", False):
+            body.seek(0)
+            return cast(IO[bytes], body)
+
+
+def build_environ(scope: AsgiScope, body: IO[bytes]) -> Environ:
+    """Return the WSGI environment of an ASGI request (PEP 3333; paths are latin-1 strings)."""
+    server = scope.get("server") or ("localhost", 80)
+    client = scope.get("client") or ("127.0.0.1", 0)
+    raw_path = scope.get("raw_path") or scope["path"].encode()
+    environ: Environ = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(raw_path).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1]),
+        "REMOTE_ADDR": client[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": body,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name_bytes, value_bytes in scope["headers"]:
+        if b"_" in name_bytes:
+            continue  # X_Forwarded_For and the like would pass for the real header
+        name = name_bytes.decode("latin-1").upper().replace("-", "_")
+        value = value_bytes.decode("latin-1")
+        if name not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+            name = f"HTTP_{name}"
+        environ[name] = f"{environ[name]},{value}" if name in environ else value
+    if "CONTENT_LENGTH" not in environ:
+        environ["CONTENT_LENGTH"] = str(_size(body))  # chunked uploads
+    return environ
+
+
+def _size(body: IO[bytes]) -> int:
+    size = body.seek(0, 2)
+    body.seek(0)
+    return size

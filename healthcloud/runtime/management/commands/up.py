@@ -1,0 +1,114 @@
+"""Start the whole platform on this machine and keep it running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from healthcloud.runtime import local
+from healthcloud.runtime.embedded import EmbeddedServerMissing
+from healthcloud.runtime.platform import LocalPlatform, PortTaken, stop_leftovers
+from healthcloud.runtime.supervisor import ProcessFailed
+
+_DETACHED_SECONDS = 300.0
+
+
+class Command(BaseCommand):
+    """Supervise database, cache, web, worker, scheduler and simulators until Ctrl-C."""
+
+    help = "Start everything on this machine: database, cache, web, worker, simulators, demo."
+    requires_system_checks = ()
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Accept --detach and --no-demo."""
+        parser.add_argument("--detach", action="store_true", help="return once all is ready")
+        parser.add_argument("--no-demo", action="store_true", help="start without the demo")
+
+    def handle(self, *args: object, **options: Any) -> None:
+        """Run in the foreground, or start a copy of this command in the background."""
+        home = Path(settings.HOME).resolve()
+        if options["detach"]:
+            self._detach(home, demo=not options["no_demo"])
+            return
+        begun = time.monotonic()
+
+        def log(line: str) -> None:
+            self.stdout.write(f"[{time.monotonic() - begun:6.1f} s] {line}")
+            self.stdout.flush()
+
+        try:
+            lock = local.lock_home(home)
+        except local.AlreadyRunning as error:
+            raise CommandError(str(error)) from error
+        with lock:
+            self._run(home, log, demo=not options["no_demo"])
+
+    def _run(self, home: Path, log: Any, *, demo: bool) -> None:
+        stop_leftovers(home)
+        local.update_state(home, ready=False)
+        platform = LocalPlatform(home, dict(os.environ), log=log)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, _interrupt)
+        try:
+            platform.start()
+            if demo:
+                self._demo(platform)
+            local.update_state(home, ready=True)
+            log(f"Ready: {platform.base_url}/studio/  (Ctrl-C stops everything)")
+            for name in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(name, platform.supervisor.request_stop)
+            platform.supervisor.run()
+        except (ProcessFailed, PortTaken, EmbeddedServerMissing) as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            log("Interrupted while starting")
+        finally:
+            log("Stopping")
+            local.update_state(home, ready=False)
+            platform.supervisor.stop()
+
+    def _demo(self, platform: LocalPlatform) -> None:
+        """Run the demonstration in a process of its own, its output passed through."""
+        manage = Path(settings.BASE_DIR) / "manage.py"
+        finished = subprocess.run(
+            [sys.executable, str(manage), "demo"], env=platform.environment, check=False
+        )
+        if finished.returncode:
+            raise ProcessFailed("The demonstration failed; what it printed above says where.")
+
+    def _detach(self, home: Path, *, demo: bool) -> None:
+        if pid := local.supervisor_pid(home):
+            self.stdout.write(f"HealthCloud already runs as process {pid}.")
+            return
+        local.update_state(home, ready=False)
+        log_path = home / "log" / "up.log"
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        arguments = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "up"]
+        with log_path.open("wb") as log:
+            child = subprocess.Popen(
+                arguments if demo else [*arguments, "--no-demo"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + _DETACHED_SECONDS
+        while not local.read_state(home).get("ready"):
+            if child.poll() is not None or time.monotonic() > deadline:
+                raise CommandError(
+                    f"HealthCloud did not start:\n{log_path.read_text('utf-8')[-3000:]}"
+                )
+            time.sleep(0.2)
+        self.stdout.write(log_path.read_text("utf-8"))
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
