@@ -101,7 +101,7 @@ KEY_ENCRYPTION_KEYS = env(
 # --- Database ---------------------------------------------------------------------------------
 
 
-def parse_database_url(url: str) -> dict[str, object]:
+def parse_database_url(url: str) -> dict[str, str]:
     """Return Django's connection settings for `postgresql://user:password@host:port/name`."""
     parts = urlsplit(url)
     if parts.scheme not in {"postgresql", "postgres"}:

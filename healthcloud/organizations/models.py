@@ -4,17 +4,22 @@ No clinical data and no secret in clear is ever kept here; tenants keep ids of t
 """
 
 import secrets
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Lower
-from django_tenants.models import DomainMixin, TenantMixin
 
 from healthcloud.identifiers import new_id
 from healthcloud.secrets import new_data_key
 from healthcloud.tenancy.scope import Scope
+
+if TYPE_CHECKING:  # django-tenants is untyped
+    TenantMixin = models.Model
+    DomainMixin = models.Model
+else:
+    from django_tenants.models import DomainMixin, TenantMixin
 
 PROJECT_NUMBERS: Final = "organizations_project_number"  # a sequence; numbers are never reused
 
@@ -80,7 +85,7 @@ class Organization(models.Model):
         return self.name
 
 
-class Environment(TenantMixin):  # type: ignore[misc]  # django-tenants is untyped
+class Environment(TenantMixin):
     """An organization's sandbox or production: one PostgreSQL schema."""
 
     class Kind(models.TextChoices):
@@ -131,7 +136,7 @@ class Environment(TenantMixin):  # type: ignore[misc]  # django-tenants is untyp
         )
 
 
-class Domain(DomainMixin):  # type: ignore[misc]  # django-tenants is untyped
+class Domain(DomainMixin):
     """A vanity host of an environment."""
 
 
@@ -174,14 +179,14 @@ class Project(models.Model):
 class UserManager(BaseUserManager["User"]):
     """Creates people by email."""
 
-    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+    def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
         """Create a person who signs in with an email address."""
         user = self.model(email=self.normalize_email(email).lower(), **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
 
-    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+    def create_superuser(self, email: str, password: str | None = None, **fields: object) -> "User":
         """Create a member of staff who may do everything in the admin console."""
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import IO, Any, Final, Protocol, cast
 from urllib.parse import unquote_to_bytes
+from wsgiref.types import StartResponse
 
 from django.http import HttpResponseBase
 
@@ -21,7 +22,6 @@ AsgiScope = MutableMapping[str, Any]
 AsgiMessage = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[AsgiMessage]]
 Send = Callable[[AsgiMessage], Awaitable[None]]
-StartResponse = Callable[[str, list[tuple[str, str]]], Callable[[bytes], object]]
 Environ = dict[str, Any]
 
 _SPOOL_BYTES: Final = 1 << 20
@@ -154,7 +154,8 @@ def build_environ(scope: AsgiScope, body: IO[bytes]) -> Environ:
         value = value_bytes.decode("latin-1")
         if name not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
             name = f"HTTP_{name}"
-        environ[name] = f"{environ[name]},{value}" if name in environ else value
+        separator = "; " if name == "HTTP_COOKIE" else ","
+        environ[name] = f"{environ[name]}{separator}{value}" if name in environ else value
     if "CONTENT_LENGTH" not in environ:
         environ["CONTENT_LENGTH"] = str(_size(body))  # chunked uploads
     return environ

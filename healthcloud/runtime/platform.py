@@ -201,11 +201,10 @@ class LocalPlatform:
 
 
 def _answers(url: str) -> bool:
-    with client(allow_hosts=None, allow_loopback=True, timeout=2.0) as outbound:
-        try:
-            return outbound.get(url).ok
-        except OutboundError:
-            return False
+    try:
+        return client(allow_hosts=None, allow_loopback=True, timeout=2.0).get(url).ok
+    except OutboundError:
+        return False
 
 
 def stop_leftovers(home: Path) -> None:

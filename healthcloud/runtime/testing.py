@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     home = Path(tempfile.mkdtemp(prefix="healthcloud-tests-"))
     home.chmod(0o755)
     environment["HEALTHCLOUD_HOME"] = str(home)
-    supervisor = Supervisor(log=print, on_change=lambda: None)
+    supervisor = Supervisor(log=_say, on_change=lambda: None)
     # Terminating the run must stop the servers as well.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -71,7 +71,7 @@ def _find_browser() -> str | None:
         if found := shutil.which(name):
             return found
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        print("Installing Chromium for the browser tests …", flush=True)
+        _say("Installing Chromium for the browser tests …")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "check": False}
         subprocess.run(["apt-get", "update", "-qq"], **quiet)  # type: ignore[call-overload]
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
@@ -79,8 +79,13 @@ def _find_browser() -> str | None:
         subprocess.run(install, env=environment, **quiet)  # type: ignore[call-overload]
         if found := shutil.which("chromium"):
             return found
-    print("No Chromium on this machine: the browser tests (marker `browser`) are skipped.")
+    _say("No Chromium on this machine: the browser tests (marker `browser`) are skipped.")
     return None
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _interrupt(*_: object) -> None:

@@ -1,1 +1,1 @@
-"""Tenancy: an organization's environment is a PostgreSQL schema, entered only through tenant_scope."""
+"""Tenancy: an environment is a PostgreSQL schema, entered only by tenant_scope."""

@@ -53,7 +53,9 @@ class StatementRecorder:
             )
         return execute(statement, params, many, context)
 
-    def progress(self, action: str, migration: Migration | None = None, fake: bool = False) -> None:
+    def progress(
+        self, action: str, migration: Migration | None = None, fake: bool = False, /
+    ) -> None:
         """Follow the executor from migration to migration."""
         if action in {"apply_start", "apply_success"}:
             self.migration = migration if action == "apply_start" else None

@@ -1,5 +1,8 @@
 """tenant_scope: one transaction, one tenant, one project."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from django.db import connection, transaction
 from django.db.utils import ProgrammingError
@@ -25,6 +28,17 @@ def settings() -> tuple[str, ...]:
     with connection.cursor() as cursor:
         cursor.execute(SETTINGS)
         return cursor.fetchone()
+
+
+def run(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@contextmanager
+def denied() -> Iterator[None]:
+    with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+        yield
 
 
 def test_it_sets_schema_role_and_project(riverside_scope: Scope) -> None:
@@ -59,8 +73,7 @@ def test_an_error_in_a_nested_scope_gives_the_outer_one_back(
 ) -> None:
     with tenant_scope(riverside_scope):
         with pytest.raises(ProgrammingError), tenant_scope(lakeside_scope):
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT * FROM nothing_of_that_name")
+            run("SELECT * FROM nothing_of_that_name")
         assert settings()[0] == riverside_scope.schema
 
 
@@ -76,23 +89,18 @@ def test_public_scope_leaves_the_tenants_role_and_returns(riverside_scope: Scope
 def test_another_tenants_table_is_out_of_reach(
     riverside_scope: Scope, lakeside_scope: Scope
 ) -> None:
-    with tenant_scope(riverside_scope):
-        with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute(f'SELECT 1 FROM "{lakeside_scope.schema}".django_migrations')
+    with tenant_scope(riverside_scope), denied():
+        run(f'SELECT 1 FROM "{lakeside_scope.schema}".django_migrations')
 
 
 def test_the_login_role_reaches_no_tenant(riverside_scope: Scope) -> None:
-    with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(f'SELECT 1 FROM "{riverside_scope.schema}".django_migrations')
+    with denied():
+        run(f'SELECT 1 FROM "{riverside_scope.schema}".django_migrations')
 
 
 def test_a_tenant_cannot_change_public_rows(riverside_scope: Scope) -> None:
-    with tenant_scope(riverside_scope):
-        with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute("UPDATE organizations_organization SET name = 'x'")
+    with tenant_scope(riverside_scope), denied():
+        run("UPDATE organizations_organization SET name = 'x'")
 
 
 def test_set_tenant_is_refused(riverside_scope: Scope) -> None:

@@ -7,7 +7,6 @@ import sys
 import time
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -15,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from healthcloud.runtime import local
 from healthcloud.runtime.embedded import EmbeddedServerMissing
 from healthcloud.runtime.platform import LocalPlatform, PortTaken, stop_leftovers
-from healthcloud.runtime.supervisor import ProcessFailed
+from healthcloud.runtime.supervisor import Log, ProcessFailed
 
 _DETACHED_SECONDS = 300.0
 
@@ -32,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--detach", action="store_true", help="return once all is ready")
         parser.add_argument("--no-demo", action="store_true", help="start without the demo")
 
-    def handle(self, *args: object, **options: Any) -> None:
+    def handle(self, *args: object, **options: bool) -> None:
         """Run in the foreground, or start a copy of this command in the background."""
         home = Path(settings.HOME).resolve()
         if options["detach"]:
@@ -51,7 +50,7 @@ class Command(BaseCommand):
         with lock:
             self._run(home, log, demo=not options["no_demo"])
 
-    def _run(self, home: Path, log: Any, *, demo: bool) -> None:
+    def _run(self, home: Path, log: Log, *, demo: bool) -> None:
         stop_leftovers(home)
         local.update_state(home, ready=False)
         platform = LocalPlatform(home, dict(os.environ), log=log)
