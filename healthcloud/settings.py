@@ -117,8 +117,8 @@ def parse_database_url(url: str) -> dict[str, str]:
 
 DATABASE_URL = env("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/healthcloud")
 # The owner makes schemas, roles and tables; the application's role can do none of that.
-DATABASE_OWNER = parse_database_url(DATABASE_URL)
-DATABASE_APPLICATION = {
+DATABASE_OWNER: dict[str, str] = parse_database_url(DATABASE_URL)
+DATABASE_APPLICATION: dict[str, str] = {
     **DATABASE_OWNER,
     "USER": env("HEALTHCLOUD_DATABASE_USER", "healthcloud_app"),
     "PASSWORD": env("HEALTHCLOUD_DATABASE_PASSWORD", derive_key("database-application").hex()),

@@ -101,6 +101,7 @@ class Environment(TenantMixin):
         ACTIVE = "active"
         DELETING = "deleting"
 
+    organization_id: str
     auto_create_schema = False
     auto_drop_schema = False
 
