@@ -10,7 +10,6 @@ from hashlib import blake2b
 from typing import Final
 
 PRESENT: Final = "present"
-_MASK31: Final = 0x7FFFFFFF
 
 
 @lru_cache(maxsize=65536)
@@ -20,16 +19,10 @@ def hash64(value: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=16384)
 def param_salt(resource_type: str, code: str) -> int:
     """Return the number that makes a token belong to one parameter of one type."""
     return hash64(f"param:{resource_type}.{code}")
-
-
-@lru_cache(maxsize=8192)
-def param_number(resource_type: str, code: str) -> int:
-    """Return the 31-bit number by which side tables know a parameter of a type."""
-    return param_salt(resource_type, code) & _MASK31
 
 
 def self_hash(resource_type: str, rid: str) -> int:

@@ -145,7 +145,12 @@ def to_milliseconds(moment: datetime) -> datetime:
 
 
 def stamp(
-    resource: ParsedResource, *, rid: str, version: int, updated: datetime, tags: Iterable[JsonObject]
+    resource: ParsedResource,
+    *,
+    rid: str,
+    version: int,
+    updated: datetime,
+    tags: Iterable[JsonObject],
 ) -> bytes:
     """Return the text to store: `id` and the server's members of `meta` set, all else untouched.
 

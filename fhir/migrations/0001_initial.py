@@ -55,16 +55,17 @@ HISTORY = [
     "CREATE INDEX fhir_history_feed ON fhir_history (xid, seq)",
 ]
 
-# Dates are microseconds since 1970 in UTC; both ends inclusive. `unit` of a quantity is the hash
-# of system and code, `code` that of the code or printed unit alone.
+# `param` is the salt of a search parameter; in a row of a composite, XOR the hash of its token.
+# Dates are microseconds since 1970 in UTC, `high` exclusive. `unit` of a quantity is the hash of
+# system and code, `code` that of the code alone, `printed` that of the printed unit.
 SIDE = [
     """
     CREATE TABLE fhir_date (
         resource bigint NOT NULL,
+        param bigint NOT NULL,
         low bigint NOT NULL,
         high bigint NOT NULL,
         project integer NOT NULL,
-        param integer NOT NULL,
         rtype smallint NOT NULL
     )
     """,
@@ -73,12 +74,13 @@ SIDE = [
     """
     CREATE TABLE fhir_quantity (
         resource bigint NOT NULL,
+        param bigint NOT NULL,
         low double precision NOT NULL,
         high double precision NOT NULL,
         unit bigint NOT NULL,
         code bigint NOT NULL,
+        printed bigint NOT NULL,
         project integer NOT NULL,
-        param integer NOT NULL,
         rtype smallint NOT NULL
     )
     """,
@@ -87,8 +89,8 @@ SIDE = [
     """
     CREATE TABLE fhir_string (
         resource bigint NOT NULL,
+        param bigint NOT NULL,
         project integer NOT NULL,
-        param integer NOT NULL,
         rtype smallint NOT NULL,
         folded text COLLATE "C" NOT NULL,
         exact text COLLATE "C" NOT NULL
@@ -117,7 +119,13 @@ class Migration(migrations.Migration):
         ),
         *(
             ProjectIsolation(table, column="project", number=True)
-            for table in ("fhir_resource", "fhir_history", "fhir_date", "fhir_quantity", "fhir_string")
+            for table in (
+                "fhir_resource",
+                "fhir_history",
+                "fhir_date",
+                "fhir_quantity",
+                "fhir_string",
+            )
         ),
         AppendOnly("fhir_history"),
     ]

@@ -1,0 +1,111 @@
+"""history of an instance, a type and the system. https://hl7.org/fhir/R4/http.html#history"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir.definitions import type_name, type_number
+from fhir.errors import ResourceNotFound
+from fhir.rows import METHODS
+from fhir.sql import Row, Statement, fetch_all
+from fhir.stored import StoredResource
+from fhir.identity import check_type
+from healthcloud.tenancy.scope import active_project
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One version and how it came to be; a deletion has no content."""
+
+    version: StoredResource
+    method: str
+
+    @property
+    def deleted(self) -> bool:
+        """Tell whether the version is a deletion."""
+        return self.method == "DELETE"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Versions, newest first; `next_before` continues where more follow."""
+
+    entries: list[HistoryEntry]
+    total: int
+    next_before: int | None
+
+
+def history(
+    *,
+    resource_type: str | None = None,
+    id: str | None = None,
+    since: datetime | None = None,
+    at: datetime | None = None,
+    count: int = 50,
+    before: int | None = None,
+) -> HistoryPage:
+    """Return versions of an id, a type or (without both) the project, newest first.
+
+    `since` keeps what was written then or later, `at` what was current at that moment.
+    Raises ResourceNotFound for an id that never was.
+    """
+    _, project = active_project()
+    where, params = ["h.project = %s::integer"], [project]
+    if resource_type is not None:
+        check_type(resource_type)
+        where.append("h.rtype = %s::smallint")
+        params.append(type_number(resource_type))
+    conditions = _Conditions(where, params)
+    if id is not None:
+        conditions.add("h.rid = %s::text", id)
+    if since is not None:
+        conditions.add("h.updated >= %s::timestamptz", since)
+    if at is not None:
+        conditions.add(_CURRENT_AT, at, at)
+    total = Statement(
+        f"SELECT count(*) FROM fhir_history h WHERE {conditions.sql}", [*conditions.params]
+    )
+    if before is not None:
+        conditions.add("h.seq < %s::bigint", before)
+    page = Statement(
+        "SELECT h.seq, h.rtype, h.rid, h.version, h.updated, h.method, h.content"
+        f" FROM fhir_history h WHERE {conditions.sql} ORDER BY h.seq DESC LIMIT %s::integer",
+        [*conditions.params, count + 1],
+    )
+    totals, rows = fetch_all([total, page])
+    if id is not None and not totals[0][0] and since is None and at is None:
+        raise ResourceNotFound(resource_type or "", id)
+    more = len(rows) > count
+    entries = [_entry(row) for row in rows[:count]]
+    return HistoryPage(entries, totals[0][0], rows[count - 1][0] if more and count else None)
+
+
+_CURRENT_AT = (
+    "h.updated <= %s::timestamptz AND NOT EXISTS (SELECT 1 FROM fhir_history later"
+    " WHERE later.project = h.project AND later.rtype = h.rtype AND later.rid = h.rid"
+    " AND later.version > h.version AND later.updated <= %s::timestamptz)"
+)
+
+
+class _Conditions:
+    """WHERE, as it grows."""
+
+    def __init__(self, where: list[str], params: list[int]) -> None:
+        self._where, self.params = where, [*map(_as_object, params)]
+
+    @property
+    def sql(self) -> str:
+        return " AND ".join(self._where)
+
+    def add(self, condition: str, *values: object) -> None:
+        self._where.append(condition)
+        self.params.extend(values)
+
+
+def _as_object(value: int) -> object:
+    return value
+
+
+def _entry(row: Row) -> HistoryEntry:
+    _, number, rid, version, updated, method, content = row
+    stored = StoredResource(type_name(number), rid.decode(), version, updated, content or b"")
+    return HistoryEntry(stored, METHODS[method])

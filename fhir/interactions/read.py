@@ -1,0 +1,38 @@
+"""read and vread. https://hl7.org/fhir/R4/http.html#read"""
+
+from fhir.definitions import type_number
+from fhir.errors import ResourceGone, ResourceNotFound
+from fhir.rows import read_current, read_version
+from fhir.stored import StoredResource
+from fhir.identity import check_type
+from healthcloud.tenancy.scope import active_project
+
+_MAX_VERSION = 2**31 - 1
+
+
+def read(*, resource_type: str, id: str) -> StoredResource:
+    """Return the current version, in one round trip."""
+    check_type(resource_type)
+    _, project = active_project()
+    row = read_current(project, type_number(resource_type), id)
+    if row is None:
+        raise ResourceNotFound(resource_type, id)
+    if row.content is None:
+        raise ResourceGone(resource_type, id, row.version)
+    return StoredResource(resource_type, id, row.version, row.updated_at, row.content)
+
+
+def vread(*, resource_type: str, id: str, version: int | str) -> StoredResource:
+    """Return one version; that of a deletion is gone."""
+    check_type(resource_type)
+    _, project = active_project()
+    text = str(version)
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 11 else 0
+    found = None
+    if 0 < number <= _MAX_VERSION:
+        found = read_version(project, type_number(resource_type), id, number)
+    if found is None:
+        raise ResourceNotFound(resource_type, id, text)
+    if found[2] is None:
+        raise ResourceGone(resource_type, id, number)
+    return StoredResource(resource_type, id, *found)

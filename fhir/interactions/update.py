@@ -1,0 +1,92 @@
+"""update, update as create and conditional update. https://hl7.org/fhir/R4/http.html#update"""
+
+from datetime import datetime
+
+from fhir.definitions import type_number
+from fhir.errors import ResourceMismatch, VersionConflict
+from fhir.hashes import self_hash
+from fhir.identity import check_body_id, check_id, check_if_match, check_type
+from fhir.interactions.conditional import match_one
+from fhir.interactions.create import create
+from fhir.resources import ParsedResource
+from fhir.rows import CurrentRow, lock_current
+from fhir.stored import StoredResource
+from fhir.writing import ATTEMPTS, Resource, Write, accept, stored
+from healthcloud.actors import Actor
+
+
+def update(
+    *,
+    resource_type: str,
+    id: str,
+    resource: Resource,
+    actor: Actor,
+    now: datetime,
+    if_match: str | None = None,
+) -> StoredResource:
+    """Store the next version of a resource, or its first where there is none.
+
+    Raises ResourceMismatch when the body has another id, VersionMismatch when `if_match` is not
+    the current version.
+    """
+    check_type(resource_type)
+    check_id(id)
+    parsed = accept(resource, resource_type=resource_type)
+    check_body_id(parsed, id)
+    return replace(parsed, id, actor=actor, now=now, if_match=if_match)
+
+
+def replace(
+    parsed: ParsedResource,
+    rid: str,
+    *,
+    actor: Actor,
+    now: datetime,
+    if_match: str | None,
+    method: str = "PUT",
+) -> StoredResource:
+    """Write an accepted resource over the current version."""
+    write = Write.begin(actor=actor, now=now)
+    for _ in range(ATTEMPTS):
+        current = lock_one(write.project, parsed.resource_type, rid)
+        check_if_match(if_match, current.version if current and current.content else None)
+        version = write.version_of(parsed, rid=rid, method=method, current=current)
+        if write.write([version]):
+            created = current is None or current.content is None
+            return stored(version, parsed.resource_type, write.updated, created=created)
+    raise VersionConflict(f"{parsed.resource_type}/{rid} is being written by others; try again.")
+
+
+def lock_one(project: int, resource_type: str, rid: str) -> CurrentRow | None:
+    """Return the current row of one id, locked."""
+    rows = lock_current(project, [(type_number(resource_type), rid)])
+    return rows.get(self_hash(resource_type, rid))
+
+
+def update_where(
+    *,
+    resource_type: str,
+    criteria: str,
+    resource: Resource,
+    actor: Actor,
+    now: datetime,
+    if_match: str | None = None,
+) -> StoredResource:
+    """Update the one resource that matches `criteria` (a query), or create it where none does.
+
+    Raises MultipleMatches, and ResourceMismatch when the body's id is not that of the match.
+    """
+    check_type(resource_type)
+    parsed = accept(resource, resource_type=resource_type)
+    existing = match_one(resource_type, criteria, now=now)
+    if existing is not None:
+        if parsed.id not in {None, existing.id}:
+            raise ResourceMismatch(
+                f"The condition matches {existing.reference}, the body says `{parsed.id}`.",
+                param="id",
+            )
+        return replace(parsed, existing.id, actor=actor, now=now, if_match=if_match)
+    if parsed.id is not None:
+        check_id(parsed.id)
+        return replace(parsed, parsed.id, actor=actor, now=now, if_match=if_match)
+    return create(resource=parsed, resource_type=resource_type, actor=actor, now=now)

@@ -1,0 +1,53 @@
+"""Pieces of SQL with their parameters, put together without ever quoting a value."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A boolean expression with `%s` placeholders in the order of `params`."""
+
+    sql: str
+    params: tuple[object, ...] = ()
+
+
+FALSE = Clause("false")
+
+
+def all_of(clauses: Sequence[Clause]) -> Clause:
+    """Return the conjunction; of nothing, true."""
+    return _joined(clauses, " AND ", "true")
+
+
+def any_of(clauses: Sequence[Clause]) -> Clause:
+    """Return the disjunction; of nothing, false."""
+    return _joined(clauses, " OR ", "false")
+
+
+def negate(clause: Clause) -> Clause:
+    """Return the opposite."""
+    return Clause(f"NOT ({clause.sql})", clause.params)
+
+
+def _joined(clauses: Sequence[Clause], word: str, empty: str) -> Clause:
+    if not clauses:
+        return Clause(empty)
+    if len(clauses) == 1:
+        return clauses[0]
+    sql = word.join(f"({clause.sql})" for clause in clauses)
+    return Clause(sql, tuple(value for clause in clauses for value in clause.params))
+
+
+def array(values: Iterable[int]) -> str:
+    """Return whole numbers as a PostgreSQL array literal."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def has_any_token(alias: str, tokens: Iterable[int]) -> Clause:
+    """Return the condition that a row has at least one of the tokens."""
+    wanted = sorted(set(tokens))
+    if not wanted:
+        return FALSE
+    operator = "@>" if len(wanted) == 1 else "&&"
+    return Clause(f"{alias}.tokens {operator} %s::bigint[]", (array(wanted),))

@@ -1,0 +1,100 @@
+"""Keyset paging: a cursor holds the sort values of the last row, and no page is skipped or doubled.
+
+https://hl7.org/fhir/R4/http.html#paging
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import datetime
+from urllib.parse import urlencode
+
+import msgspec
+
+from fhir.search.clause import Clause, all_of, any_of
+from fhir.search.errors import SearchRefused
+from fhir.search.request import SearchRequest
+from fhir.search.sorting import Order
+
+Key = datetime | int | float | str
+
+
+def encode_cursor(keys: Sequence[object], pk: int) -> str:
+    """Return the cursor that stands after a row."""
+    values = [_plain(key) for key in keys]
+    return base64.urlsafe_b64encode(msgspec.json.encode([*values, pk])).decode().rstrip("=")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, float) else value
+
+
+def after(cursor: str, orders: Sequence[Order]) -> Clause:
+    """Return the condition that a row comes after the cursor in the given order.
+
+    Raises SearchRefused for a cursor that this search did not hand out.
+    """
+    keys = _decode(cursor, orders)
+    columns = [*orders, Order(Clause("r.pk"), "bigint", orders[-1].descending)]
+    if all(order.descending for order in columns):
+        return _row_comparison(columns, keys)
+    alternatives = []
+    for position, order in enumerate(columns):
+        equal = [
+            _compare(earlier, "=", key)
+            for earlier, key in zip(columns[:position], keys, strict=False)
+        ]
+        beyond = _compare(order, "<" if order.descending else ">", keys[position])
+        alternatives.append(all_of([*equal, beyond]))
+    return any_of(alternatives)
+
+
+def _row_comparison(columns: Sequence[Order], keys: Sequence[object]) -> Clause:
+    """All keys fall: one comparison of rows, which an index serves."""
+    left = ", ".join(column.expression.sql for column in columns)
+    right = ", ".join(f"%s::{column.sql_type}" for column in columns)
+    params = tuple(value for column in columns for value in column.expression.params)
+    return Clause(f"({left}) < ({right})", (*params, *keys))
+
+
+def _compare(order: Order, operator: str, key: object) -> Clause:
+    sql = f"{order.expression.sql} {operator} %s::{order.sql_type}"
+    return Clause(sql, (*order.expression.params, key))
+
+
+def _decode(cursor: str, orders: Sequence[Order]) -> list[object]:
+    try:
+        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        values = msgspec.json.decode(raw, type=list[int | str])
+        keys = [
+            _typed(value, order.sql_type) for value, order in zip(values[:-1], orders, strict=True)
+        ]
+        return [*keys, _typed(values[-1], "bigint")]
+    except (ValueError, IndexError, binascii.Error, msgspec.MsgspecError):
+        raise SearchRefused(
+            "`_cursor` belongs to no page of this search: follow the `next` link of an answer.",
+            param="_cursor",
+        ) from None
+
+
+def _typed(value: int | str, sql_type: str) -> object:
+    if sql_type == "bigint":
+        number = int(value)
+        if not -(2**63) <= number < 2**63:
+            raise ValueError("out of range")
+        return number
+    if sql_type == "timestamptz":
+        return datetime.fromisoformat(str(value))
+    if sql_type == "double precision":
+        return float(value)
+    return str(value)
+
+
+def query_of(request: SearchRequest, cursor: str = "") -> str:
+    """Return the query of this page, or of the page that begins at a cursor."""
+    pairs = [*request.used, ("_cursor", cursor)] if cursor else list(request.used)
+    return urlencode(pairs)

@@ -1,0 +1,85 @@
+"""Date parameters: ranges against ranges. https://hl7.org/fhir/R4/search.html#date"""
+
+from datetime import datetime
+from typing import Final
+
+from fhir import hashes
+from fhir.indexing import microseconds
+from fhir.search.clause import Clause, any_of
+from fhir.search.context import SearchContext
+from fhir.search.errors import SearchRefused
+from fhir.search.extractors import date_range
+from fhir.search.request import ParameterCriterion
+from fhir.search.values import split_prefix
+
+# The value asked for is [%(low), %(high)), the resource's [low, high); the definitions of the
+# prefixes are those of https://hl7.org/fhir/R4/search.html#prefix.
+_EQUAL: Final = "({low} >= %s AND {high} <= %s)"
+_CONDITIONS: Final = {
+    "eq": (_EQUAL, "lh"),
+    "ne": ("({low} < %s OR {high} > %s)", "lh"),
+    "gt": ("{high} > %s", "h"),
+    "lt": ("{low} < %s", "l"),
+    "ge": (f"({{high}} > %s OR {_EQUAL})", "hlh"),
+    "le": (f"({{low}} < %s OR {_EQUAL})", "llh"),
+    "sa": ("{low} >= %s", "h"),
+    "eb": ("{high} <= %s", "l"),
+    "ap": ("({low} < %s AND {high} > %s)", "hl"),
+}
+
+
+def condition(criterion: ParameterCriterion, alias: str, context: SearchContext) -> Clause:
+    """Return the condition for one or more dates, each with its prefix."""
+    code = criterion.parameter.code
+    if code == "_lastUpdated":
+        return any_of([last_updated(value, alias, context.now) for value in criterion.values])
+    param = hashes.param_salt(criterion.resource_type, code)
+    matches = any_of([match(value, code, context.now) for value in criterion.values])
+    return context.side_rows(
+        alias, "date", criterion.resource_type, param, Clause(f"({matches.sql})", matches.params)
+    )
+
+
+def match(value: str, code: str, now: datetime) -> Clause:
+    """Return the condition on a row of `fhir_date` for one value."""
+    prefix, low, high = parse_range(value, code, now)
+    template, order = _CONDITIONS[prefix]
+    sql = template.format(low="v.low", high="v.high").replace("%s", "%s::bigint")
+    ends = {"l": microseconds(low), "h": microseconds(high)}
+    return Clause(sql, tuple(ends[end] for end in order))
+
+
+def last_updated(value: str, alias: str, now: datetime) -> Clause:
+    """Return the condition on `meta.lastUpdated`, an instant to the millisecond."""
+    prefix, low, high = parse_range(value, "_lastUpdated", now)
+    column = f"{alias}.updated"
+    conditions = {
+        "eq": (f"({column} >= %s AND {column} < %s)", (low, high)),
+        "ap": (f"({column} >= %s AND {column} < %s)", (low, high)),
+        "ne": (f"({column} < %s OR {column} >= %s)", (low, high)),
+        "gt": (f"{column} >= %s", (high,)),
+        "sa": (f"{column} >= %s", (high,)),
+        "lt": (f"{column} < %s", (low,)),
+        "eb": (f"{column} < %s", (low,)),
+        "ge": (f"{column} >= %s", (low,)),
+        "le": (f"{column} < %s", (high,)),
+    }
+    sql, params = conditions[prefix]
+    return Clause(sql.replace("%s", "%s::timestamptz"), params)
+
+
+def parse_range(value: str, code: str, now: datetime) -> tuple[str, datetime, datetime]:
+    """Return prefix and range of a date value; `ap` widens it by a tenth of its distance to now."""
+    prefix, text = split_prefix(value.strip())
+    try:
+        low, high = date_range(text.replace(" ", "+"))
+        if prefix == "ap":
+            slack = max(low - now, now - high, (high - low) * 0) / 10
+            low, high = low - slack, high + slack
+    except (ValueError, OverflowError):
+        raise SearchRefused(
+            f"`{value[:40]}` is no date: write 2026, 2026-11, 2026-11-22 or"
+            " 2026-11-22T10:00:00Z, after an optional prefix such as ge.",
+            param=code,
+        ) from None
+    return prefix, low, high

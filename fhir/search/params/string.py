@@ -1,0 +1,38 @@
+"""String parameters. https://hl7.org/fhir/R4/search.html#string"""
+
+from typing import Final
+
+from fhir import hashes
+from fhir.indexing import FOLDED_LENGTH
+from fhir.search.clause import Clause, any_of
+from fhir.search.context import SearchContext
+from fhir.search.extractors import fold
+from fhir.search.request import ParameterCriterion
+from fhir.search.values import unescape
+
+_LAST_CHARACTER: Final = "\U0010ffff"
+
+
+def condition(criterion: ParameterCriterion, alias: str, context: SearchContext) -> Clause:
+    """Return the condition for a beginning (without case and accents), `:exact`, `:contains`."""
+    param = hashes.param_salt(criterion.resource_type, criterion.parameter.code)
+    matches = any_of([match(value, criterion.modifier) for value in criterion.values])
+    return context.side_rows(
+        alias, "string", criterion.resource_type, param, Clause(f"({matches.sql})", matches.params)
+    )
+
+
+def match(value: str, modifier: str) -> Clause:
+    """Return the condition on a row of `fhir_string` for one value."""
+    text = unescape(value).replace("\0", "")
+    folded = fold(text)[:FOLDED_LENGTH]
+    if modifier == "exact":
+        return Clause("v.folded = %s::text AND v.exact = %s::text", (folded, text))
+    if modifier == "contains":
+        return Clause("strpos(v.folded, %s::text) > 0", (folded,))
+    return starts_with("v.folded", folded)
+
+
+def starts_with(column: str, text: str) -> Clause:
+    """Return a prefix condition that an index serves also under row-level security."""
+    return Clause(f"{column} >= %s::text AND {column} < %s::text", (text, text + _LAST_CHARACTER))

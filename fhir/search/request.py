@@ -1,0 +1,89 @@
+"""What a search asks for, after parsing: pure values, no SQL and no Django."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fhir.definitions import SearchParameter
+
+Total = Literal["none", "estimate", "accurate"]
+Summary = Literal["", "true", "text", "data", "count", "false"]
+Modifier = str
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterCriterion:
+    """One parameter of the type itself; any of the values may match."""
+
+    resource_type: str
+    parameter: SearchParameter
+    modifier: Modifier
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainCriterion:
+    """`subject:Patient.name=peter`: a reference to a resource that matches.
+
+    There is one alternative for each type the reference may point to and that has the parameter.
+    """
+
+    resource_type: str
+    parameter: SearchParameter
+    alternatives: tuple["Criterion", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HasCriterion:
+    """`_has:Observation:patient:code=1234`: a resource that refers here and matches."""
+
+    resource_type: str
+    source_type: str
+    parameter: SearchParameter
+    criterion: "Criterion"
+
+
+Criterion = ParameterCriterion | ChainCriterion | HasCriterion
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One key of `_sort`."""
+
+    parameter: SearchParameter
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """One `_include` or `_revinclude`; an empty `code` means every reference (`*`)."""
+
+    source_type: str
+    code: str
+    target_type: str
+    iterate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A parameter that was left out under lenient handling, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """A parsed search of one resource type."""
+
+    resource_type: str
+    criteria: tuple[Criterion, ...] = ()
+    sort: tuple[SortKey, ...] = ()
+    includes: tuple[Include, ...] = ()
+    revincludes: tuple[Include, ...] = ()
+    count: int = 20
+    total: Total = "none"
+    summary: Summary = ""
+    elements: tuple[str, ...] = ()
+    cursor: str = ""
+    ignored: tuple[Ignored, ...] = ()
+    used: tuple[tuple[str, str], ...] = field(default=())

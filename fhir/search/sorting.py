@@ -1,0 +1,92 @@
+"""`_sort` as SQL expressions that are never null. https://hl7.org/fhir/R4/search.html#_sort"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from fhir import hashes
+from fhir.definitions import SearchParameter, element, type_number
+from fhir.indexing import NO_DATE, primary_date
+from fhir.search.clause import Clause
+from fhir.search.context import SearchContext
+from fhir.search.errors import UnsupportedSearch
+from fhir.search.request import SearchRequest, SortKey
+
+_PLAIN_PATH: Final = re.compile(r"[A-Z]\w+\.(\w+)")
+_PRIMITIVES: Final = frozenset({"code", "boolean", "id", "string", "uri"})
+_TABLES: Final = {
+    "date": ("date", "low", "high", "bigint"),
+    "string": ("string", "folded", "folded", "text"),
+    "uri": ("string", "folded", "folded", "text"),
+    "number": ("quantity", "low", "high", "double precision"),
+    "quantity": ("quantity", "low", "high", "double precision"),
+}
+# What stands for "no value", so that it sorts last in either direction.
+_LAST: Final = {
+    "bigint": (str(2**63 - 1), str(NO_DATE)),
+    "text": ("chr(1114111)", "''"),
+    "double precision": ("'infinity'::double precision", "'-infinity'::double precision"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One key to order by: its SQL, its type for the cursor, and its direction."""
+
+    expression: Clause
+    sql_type: str
+    descending: bool
+
+
+def orders(request: SearchRequest, context: SearchContext) -> list[Order]:
+    """Return the keys of the search, newest first by default; `pk` always makes the order total."""
+    if not request.sort:
+        return [Order(Clause("r.updated"), "timestamptz", descending=True)]
+    return [_order(request.resource_type, key, context) for key in request.sort]
+
+
+def _order(resource_type: str, key: SortKey, context: SearchContext) -> Order:
+    code = key.parameter.code
+    if code == "_lastUpdated":
+        return Order(Clause("r.updated"), "timestamptz", key.descending)
+    if code == "_id":
+        return Order(Clause("r.rid"), "text", key.descending)
+    if code == primary_date(resource_type) and key.descending:
+        return Order(Clause("r.date_low"), "bigint", descending=True)
+    if key.parameter.type in _TABLES:
+        return _side_order(resource_type, key, context)
+    return _content_order(resource_type, key)
+
+
+def _side_order(resource_type: str, key: SortKey, context: SearchContext) -> Order:
+    table, low, high, sql_type = _TABLES[key.parameter.type]
+    value = f"max(v.{high})" if key.descending else f"min(v.{low})"
+    last = _LAST[sql_type][1 if key.descending else 0]
+    sql = (
+        f"coalesce((SELECT {value} FROM fhir_{table} v WHERE v.resource = r.pk"
+        f" AND v.project = %s::integer AND v.rtype = %s::smallint AND v.param = %s::bigint), {last})"
+    )
+    salt = hashes.param_salt(resource_type, key.parameter.code)
+    params = (context.project, type_number(resource_type), salt)
+    return Order(Clause(sql, params), sql_type, key.descending)
+
+
+def _content_order(resource_type: str, key: SortKey) -> Order:
+    """Sort by a top-level primitive, such as `status`, read from the stored text."""
+    name = _primitive(resource_type, key.parameter)
+    if name is None:
+        raise UnsupportedSearch(
+            f"This server does not sort by the {key.parameter.type} `{key.parameter.code}` yet.",
+            param="_sort",
+        )
+    last = _LAST["text"][1 if key.descending else 0]
+    sql = f'coalesce((r.content::json ->> %s::text) COLLATE "C", {last})'
+    return Order(Clause(sql, (name,)), "text", key.descending)
+
+
+def _primitive(resource_type: str, parameter: SearchParameter) -> str | None:
+    found = _PLAIN_PATH.fullmatch(parameter.expression or "")
+    known = element(resource_type, found[1]) if found else None
+    if known is None or known.repeats or not set(known.types) <= _PRIMITIVES:
+        return None
+    return known.name

@@ -1,0 +1,155 @@
+"""What every write shares: accept a resource, make its next version, write it.
+
+A version is made in the order of `design`: parsed once, validated, stamped, indexed. The write
+itself is one statement for any number of versions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fhir.definitions import type_number
+from fhir.errors import InvalidResource, ResourceMismatch, VersionConflict
+from fhir.hashes import self_hash
+from fhir.identity import check_type
+from fhir.indexing import IndexRows, index_resource
+from fhir.resources import (
+    JsonObject,
+    ParsedResource,
+    from_dict,
+    parse,
+    scope_tags,
+    stamp,
+    to_milliseconds,
+)
+from fhir.rows import CurrentRow, NewVersion, write_versions
+from fhir.stored import StoredResource
+from fhir.validation import outcome, validate
+from healthcloud.actors import Actor
+from healthcloud.tenancy.scope import active_project, active_scope
+
+Resource = Mapping[str, Any] | bytes | str | ParsedResource
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Who writes, when and where: what all versions of one request share."""
+
+    actor: Actor
+    project: int
+    updated: datetime
+    tags: list[JsonObject]
+
+    @classmethod
+    def begin(cls, *, actor: Actor, now: datetime) -> "Write":
+        """Take project and tags from the active scope; raises ProjectRequired without one."""
+        _, project = active_project()
+        return cls(actor, project, to_milliseconds(now), scope_tags(active_scope().metadata()))
+
+    def version_of(
+        self,
+        parsed: ParsedResource,
+        *,
+        rid: str,
+        method: str,
+        current: CurrentRow | None = None,
+    ) -> NewVersion:
+        """Return the version that follows the current one, stamped and indexed."""
+        resource_type = parsed.resource_type
+        number = current.version + 1 if current else 1
+        content = stamp(parsed, rid=rid, version=number, updated=self.updated, tags=self.tags)
+        return NewVersion(
+            type_number=type_number(resource_type),
+            rid=rid,
+            key=self_hash(resource_type, rid),
+            version=number,
+            method=method,
+            content=content,
+            index=index_resource(resource_type, rid, self._indexed(parsed, rid)),
+            pk=current.pk if current else None,
+        )
+
+    def _indexed(self, parsed: ParsedResource, rid: str) -> JsonObject:
+        """Return what is indexed: the resource under its id, tags of the scope included."""
+        meta = parsed.data.get("meta", {})
+        tags = [
+            tag
+            for tag in meta.get("tag", ())
+            if tag.get("system") not in {own["system"] for own in self.tags}
+        ]
+        return {**parsed.data, "id": rid, "meta": {**meta, "tag": [*tags, *self.tags]}}
+
+    def deletion_of(self, resource_type: str, rid: str, current: CurrentRow) -> NewVersion:
+        """Return the version that says the resource is deleted."""
+        return NewVersion(
+            type_number=type_number(resource_type),
+            rid=rid,
+            key=self_hash(resource_type, rid),
+            version=current.version + 1,
+            method="DELETE",
+            content=None,
+            index=IndexRows(),
+            pk=current.pk,
+        )
+
+    def write(self, versions: Sequence[NewVersion]) -> set[int]:
+        """Write versions and return the keys of those that no other writer overtook."""
+        return write_versions(
+            versions, project=self.project, actor=self.actor.id, updated=self.updated
+        )
+
+    def write_all(self, versions: Sequence[NewVersion]) -> None:
+        """Write versions, all of them or none; raises VersionConflict."""
+        if len(self.write(versions)) != len(versions):
+            raise VersionConflict(
+                "Another request wrote one of these resources at the same time; send yours again."
+            )
+
+
+def accept(resource: Resource, *, resource_type: str | None = None) -> ParsedResource:
+    """Return a parsed and valid resource.
+
+    Raises MalformedJson, UnknownResourceType, ResourceMismatch and InvalidResource.
+    """
+    parsed = parse_any(resource)
+    actual = parsed.resource_type
+    if not actual:
+        raise ResourceMismatch("The body has no `resourceType`.", param="resourceType")
+    check_type(actual)
+    if resource_type is not None and actual != resource_type:
+        raise ResourceMismatch(
+            f"The body is a {actual}, the address says {resource_type}.", param="resourceType"
+        )
+    refuse_invalid(parsed)
+    return parsed
+
+
+def parse_any(resource: Resource) -> ParsedResource:
+    """Return a resource of any accepted form, parsed."""
+    if isinstance(resource, ParsedResource):
+        return resource
+    return parse(resource) if isinstance(resource, bytes | str) else from_dict(resource)
+
+
+def refuse_invalid(parsed: ParsedResource) -> None:
+    """Raise InvalidResource when the resource has errors; warnings pass."""
+    issues = validate(parsed.data)
+    if issues and any(issue.severity in {"error", "fatal"} for issue in issues):
+        raise InvalidResource(parsed.resource_type, outcome(issues)["issue"])
+
+
+def stored(
+    version: NewVersion, resource_type: str, updated: datetime, *, created: bool
+) -> StoredResource:
+    """Return a written version as the store hands it out."""
+    return StoredResource(
+        resource_type=resource_type,
+        id=version.rid,
+        version=version.version,
+        updated_at=updated,
+        content=version.content or b"",
+        created=created,
+        key=version.key,
+    )
