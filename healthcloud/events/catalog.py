@@ -17,7 +17,7 @@ Kind: TypeAlias = Literal["id", "ids", "text", "number", "flag", "list"]
 
 CUSTOM_PREFIX: Final = "custom."
 PERSONAL: Final = frozenset(
-    [
+    {
         "address",
         "birth_date",
         "birthdate",
@@ -32,7 +32,7 @@ PERSONAL: Final = frozenset(
         "phone",
         "ssn",
         "telecom",
-    ]
+    }
 )
 MAX_PAYLOAD_MEMBERS: Final = 50
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+){1,4}")

@@ -75,7 +75,7 @@ class Event(ProjectScoped):
         return self.event_id
 
 
-class Consumer(models.Model):
+class Listener(models.Model):
     """Something inside the platform that is handed every event once, in order, up to `cursor`.
 
     The row exists as long as it wants events: `publish` asks for dispatch only where one exists.

@@ -21,7 +21,7 @@ _INSERT: Final = """
 INSERT INTO events_event (event_id, project_id, type, source, severity, payload, actor_kind,
                           actor_id, request_id, causation_id, created_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-RETURNING position, EXISTS (SELECT 1 FROM events_consumer), pg_current_xact_id()::text
+RETURNING position, EXISTS (SELECT 1 FROM events_listener), pg_current_xact_id()::text
 """
 
 

@@ -1,5 +1,7 @@
 """Routes of this room."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from healthcloud.audit.api.views import AuditEventListView
+
+urlpatterns = [path("audit-events", AuditEventListView.as_view(), name="audit-events")]

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Consumer",
+            name="Listener",
             fields=[
                 ("name", models.CharField(max_length=80, primary_key=True, serialize=False)),
                 ("cursor", models.BigIntegerField()),
