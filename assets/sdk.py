@@ -377,6 +377,7 @@ class Probe:
     message: str = ""
     code: str | None = None
     remedy: str | None = None
+    retryable: bool = False
 
     def as_dict(self) -> Json:
         """Return the JSON form."""
@@ -388,6 +389,7 @@ class Probe:
             "message": self.message,
             "code": self.code,
             "remedy": self.remedy,
+            "retryable": self.retryable,
         }
 
 
@@ -410,6 +412,7 @@ def probe(context: Context, name: str, step: Callable[[], int | None], message: 
             message=error.message,
             code=error.code,
             remedy=error.remedy,
+            retryable=error.retryable,
         )
     return Probe(name, True, round((context.clock() - started) * 1000), status, message)
 

@@ -1,0 +1,1 @@
+"""What package code is given when it runs: FHIR reads, HTTP, tokens, slots, secrets, rules, log."""
