@@ -26,7 +26,7 @@ INSTANT = rf"^{_FULL_DATE}T{_TIME}{_ZONE}$"
 
 _MAX_INT = 2**31 - 1
 _URI = {"type": "string", "pattern": r"^\S+$"}
-_STRING = {"type": "string", "minLength": 1, "pattern": r"\S"}
+_STRING = {"type": "string", "minLength": 1, "maxLength": 1024 * 1024, "pattern": r"\S"}
 
 PRIMITIVES: dict[str, dict[str, Any]] = {
     "base64Binary": {"type": "string", "pattern": r"^(\s*([0-9a-zA-Z+/=]\s*){4})+$"},

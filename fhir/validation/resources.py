@@ -7,17 +7,21 @@ from typing import Any
 from fhir.definitions import is_resource_type, resource_types
 from fhir.validation.issues import Issue
 from fhir.validation.structure import preload_schemas, structure_issues
+from fhir.validation.walk import resource_table, rule_issues
 
 Resource = dict[str, Any]
 Json = Any  # any parsed JSON value: that is what is being validated
 
 
-def validate(resource: Resource, *, resource_type: str | None = None) -> list[Issue]:
+def validate(
+    resource: Resource, *, resource_type: str | None = None, warnings: bool = False
+) -> list[Issue]:
     """Answer every fault of a resource; an empty list means that it is valid FHIR R4.
 
-    `resource_type` is the type the caller expects, for instance from the url.
+    `resource_type` is the type the caller expects, for instance from the url. `warnings` adds
+    the invariants that R4 calls warnings, as `$validate` does.
     """
-    return _type_issues(resource, resource_type) or _resource_issues(resource)
+    return _type_issues(resource, resource_type) or _resource_issues(resource, None, warnings)
 
 
 def is_valid(resource: Resource, *, resource_type: str | None = None) -> bool:
@@ -28,12 +32,18 @@ def is_valid(resource: Resource, *, resource_type: str | None = None) -> bool:
 def preload() -> None:
     """Compile everything for all types, for servers that fork."""
     preload_schemas()
+    for resource_type in resource_types():
+        resource_table(resource_type)
 
 
-def _resource_issues(resource: Resource) -> list[Issue]:
+def _resource_issues(resource: Resource, root: Resource | None, warnings: bool) -> list[Issue]:
     issues = structure_issues(resource, resource["resourceType"])
-    for place, inner in _inner_resources(resource):
-        wrong = _type_issues(inner, None) or _resource_issues(inner)
+    issues += rule_issues(resource, root or resource, warnings=warnings, is_sound=not issues)
+    for place, inner, is_contained in _inner_resources(resource):
+        wrong = _type_issues(inner, None)
+        if not wrong:
+            outer = (root or resource) if is_contained else None
+            wrong = _resource_issues(inner, outer, warnings)
         issues += [_moved(issue, place, inner) for issue in wrong]
     return issues
 
@@ -57,15 +67,17 @@ def _type_issues(resource: Json, expected: str | None) -> list[Issue]:
     return []
 
 
-def _inner_resources(resource: Resource) -> Iterator[tuple[str, Json]]:
-    """Yield the resources that stand inside, which are validated by their own type."""
+def _inner_resources(resource: Resource) -> Iterator[tuple[str, Json, bool]]:
+    """Yield what stands inside with its place, and whether it is contained (lives not alone)."""
+    kind = resource["resourceType"]
     if "contained" in resource:
         for index, inner in enumerate(_items(resource["contained"])):
-            yield f"{resource['resourceType']}.contained[{index}]", inner
-    if resource["resourceType"] == "Bundle":
-        yield from _bundled(resource)
-    elif resource["resourceType"] == "Parameters":
-        yield from _parameters("Parameters.parameter", resource.get("parameter"))
+            yield f"{kind}.contained[{index}]", inner, True
+    if kind == "Bundle":
+        yield from ((place, inner, False) for place, inner in _bundled(resource))
+    elif kind == "Parameters":
+        parameters = _parameters("Parameters.parameter", resource.get("parameter"))
+        yield from ((place, inner, False) for place, inner in parameters)
 
 
 def _bundled(bundle: Resource) -> Iterator[tuple[str, Json]]:

@@ -130,6 +130,10 @@ class _Fault:
 
     _explain_Minimum = _explain_Maximum = _explain_MinLength = _explain_Pattern  # noqa: N815
 
+    def _explain_MaxLength(self) -> Iterator[Issue]:  # noqa: N802
+        text = f"{self.expression()} is longer than the 1 MB that FHIR allows a string: shorten it."
+        yield self._issue("too-long", text)
+
     def _bad_value(self) -> Issue:
         wanted = _shape(self.schema)
         if self.value == "":
@@ -147,7 +151,7 @@ class _Fault:
     def _explain_Enum(self) -> Iterator[Issue]:  # noqa: N802
         codes: list[str] = self.schema["enum"]
         close = get_close_matches(str(self.value), codes, n=3)
-        if len(codes) <= 12:  # noqa: PLR2004 -- what a reader takes in at a glance
+        if len(codes) <= 12:
             hint = f"use one of {', '.join(codes)}."
         else:
             hint = f"did you mean {' or '.join(close)}?" if close else "use one of its codes."
@@ -236,4 +240,4 @@ def _json_kind(value: Json) -> str:
 def _shown(value: Json) -> str:
     """Quote a value, but not at length: it may hold clinical text."""
     text = repr(value)
-    return text if len(text) <= 64 else f"{text[:60]}…{text[-1]}"  # noqa: PLR2004
+    return text if len(text) <= 64 else f"{text[:60]}…{text[-1]}"

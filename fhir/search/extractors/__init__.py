@@ -12,7 +12,7 @@ from fhir.search.extractors.compiler import Extractor, compile_extractor
 from fhir.search.extractors.converters import split_reference
 from fhir.search.extractors.expressions import UnsupportedExpressionError
 from fhir.search.extractors.folding import fold
-from fhir.search.extractors.instants import EARLIEST, LATEST, date_range
+from fhir.instants import EARLIEST, LATEST, date_range
 from fhir.search.extractors.values import (
     Composite,
     Date,

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from fhir.definitions import is_resource_type
-from fhir.search.extractors.instants import EARLIEST, LATEST, date_range
+from fhir.instants import EARLIEST, LATEST, date_range
 from fhir.search.extractors.values import (
     Date,
     Number,

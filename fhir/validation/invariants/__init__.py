@@ -1,0 +1,59 @@
+"""The invariants of R4, compiled ahead to Python. https://hl7.org/fhir/R4/conformance-rules.html
+
+The definitions say where an invariant applies and how severe it is; the rules here say when it
+holds. A test names the invariants that have no rule yet.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from fhir.definitions.files import read_data
+from fhir.validation.invariants import clinical, conformance, datatypes, resources
+from fhir.validation.invariants.rule import Context, Holds, Rule
+
+__all__ = ["Context", "Holds", "Rule", "rules_at", "unwritten_invariants"]
+
+_RULES = datatypes.RULES | resources.RULES | clinical.RULES | conformance.RULES
+
+# ele-1 (an element has a value or children) is part of the walk, which sees every element;
+# the rest of it is in the schemas.
+_ELSEWHERE = frozenset({"ele-1"})
+
+# What the text of R4 demands without giving it a key.
+_FROM_THE_TEXT = {
+    ("Attachment", ""): ("attachment-size",),
+    ("Bundle", ""): ("bundle-link",),
+    ("Bundle", "entry"): ("bundle-full-url",),
+}
+
+
+@cache
+def _data() -> dict[str, Any]:
+    return read_data("invariants")
+
+
+def rules_at(type_name: str, path: str) -> tuple[Rule, ...]:
+    """Answer the rules that a type itself declares for one of its elements ("" is the type)."""
+    found = [replace(_RULES[key], key=key) for key in _FROM_THE_TEXT.get((type_name, path), ())]
+    for facts in _data().get(type_name, {}).get(path, ()):
+        rule = _rule(type_name, facts["key"])
+        if rule is not None:
+            severity = "warning" if "warning" in {rule.severity, facts["severity"]} else "error"
+            found.append(replace(rule, key=facts["key"], severity=severity))
+    return tuple(found)
+
+
+def unwritten_invariants() -> Iterator[str]:
+    """Name the invariants of R4 that no rule checks."""
+    for type_name, paths in _data().items():
+        for facts in (fact for entries in paths.values() for fact in entries):
+            if _rule(type_name, facts["key"]) is None and facts["key"] not in _ELSEWHERE:
+                yield facts["key"]
+
+
+def _rule(type_name: str, key: str) -> Rule | None:
+    if key.endswith("-0"):
+        return conformance.NAME_RULE
+    return _RULES.get(f"{type_name}.{key}") or _RULES.get(key)
