@@ -92,6 +92,7 @@ def derive_key(purpose: str) -> bytes:
     return hmac.new(SECRET_KEY.encode(), purpose.encode(), hashlib.sha256).digest()
 
 
+ACCESS_TOKEN_KEY = derive_key("access-token")  # signs the one-hour tokens of POST /v1/auth/token
 # Key-encryption keys, newest first, each 32 bytes in URL-safe base64 (`manage.py rotate_secrets`).
 KEY_ENCRYPTION_KEYS = env(
     "HEALTHCLOUD_KEY_ENCRYPTION_KEYS",

@@ -103,6 +103,14 @@ class PlatformView(APIView):
         reader.is_valid(raise_exception=True)
         return cast("dict[str, object]", reader.validated_data)
 
+    def answer_in(self, project: ProjectReference | None) -> None:
+        """Let the answer carry this project, such as the one that the address names."""
+        self._project = project
+
+    def answer_for(self, principal: Principal) -> None:
+        """Let the answer carry the scope of another caller, such as a new organization's owner."""
+        self._principal, self._project = principal, None
+
     # --- what subclasses may replace ----------------------------------------------------------
 
     def scope_needed(self, method: str) -> str | None:

@@ -66,7 +66,7 @@ def issue_token(principal: Principal, *, scopes: frozenset[str], now: datetime) 
 
 
 def _signing_key() -> OctKey:
-    return OctKey.import_key(settings.derive_key("access-token"))
+    return OctKey.import_key(settings.ACCESS_TOKEN_KEY)
 
 
 def _authenticate_token(token: str, *, now: datetime, client_ip: str | None) -> Principal:

@@ -1,0 +1,262 @@
+"""What the API of this room reads and answers."""
+
+from typing import ClassVar
+
+from rest_framework import serializers
+
+from healthcloud.api.metadata import MetadataField
+from healthcloud.organizations.models import (
+    ApiKey,
+    Invitation,
+    Membership,
+    Organization,
+    Project,
+    Role,
+)
+
+
+class ConstantField(serializers.Field):  # type: ignore[type-arg]  # the stubs want four parameters for one word
+    """A member whose value is always the same."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+        super().__init__(read_only=True, source="*")
+
+    def to_representation(self, value: object) -> str:
+        """Return the word."""
+        return self.value
+
+
+class OrganizationAnswer(serializers.ModelSerializer[Organization]):
+    """An organization."""
+
+    object = ConstantField("organization")
+    metadata = MetadataField()
+
+    class Meta:
+        model = Organization
+        fields: ClassVar = ["id", "object", "name", "slug", "plan", "metadata", "created_at"]
+
+
+class OrganizationCreation(serializers.Serializer[Organization]):
+    """A new organization."""
+
+    name = serializers.CharField(max_length=200)
+    slug = serializers.SlugField(max_length=50, required=False)
+
+
+class OrganizationChange(serializers.Serializer[Organization]):
+    """What can be changed of an organization."""
+
+    name = serializers.CharField(max_length=200, required=False)
+    metadata = MetadataField(required=False)
+
+
+class ProjectAnswer(serializers.ModelSerializer[Project]):
+    """A project."""
+
+    object = ConstantField("project")
+    metadata = MetadataField()
+    blueprint = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Project
+        fields: ClassVar = [
+            "id",
+            "object",
+            "name",
+            "slug",
+            "status",
+            "blueprint",
+            "metadata",
+            "created_at",
+        ]
+
+    def get_blueprint(self, project: Project) -> str | None:
+        """Return the blueprint's name, null without one."""
+        return project.blueprint or None
+
+
+class ProjectCreation(serializers.Serializer[Project]):
+    """A new project."""
+
+    name = serializers.CharField(max_length=200)
+    slug = serializers.SlugField(max_length=50, required=False)
+    blueprint = serializers.CharField(max_length=100, required=False, allow_null=True)
+    metadata = MetadataField(required=False)
+
+
+class ProjectChange(serializers.Serializer[Project]):
+    """What can be changed of a project; `status` archives or restores it."""
+
+    name = serializers.CharField(max_length=200, required=False)
+    metadata = MetadataField(required=False)
+    status = serializers.ChoiceField(choices=Project.Status.choices, required=False)
+
+
+class MemberAnswer(serializers.ModelSerializer[Membership]):
+    """A member of the organization."""
+
+    id = serializers.CharField(source="user_id")
+    object = ConstantField("user")
+    email = serializers.EmailField(source="user.email")
+    name = serializers.CharField(source="user.name")
+    status = serializers.SerializerMethodField()
+    joined_at = serializers.DateTimeField(source="created_at")
+
+    class Meta:
+        model = Membership
+        fields: ClassVar = ["id", "object", "email", "name", "role", "status", "joined_at"]
+
+    def get_status(self, membership: Membership) -> str:
+        """Return `active`, or `deactivated` for an account that can't sign in."""
+        return "active" if membership.user.is_active else "deactivated"
+
+
+class RoleChange(serializers.Serializer[Membership]):
+    """A member's new role."""
+
+    role = serializers.ChoiceField(choices=Role.choices)
+
+
+class InvitationAnswer(serializers.ModelSerializer[Invitation]):
+    """An invitation."""
+
+    object = ConstantField("invitation")
+    status = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Invitation
+        fields: ClassVar = [
+            "id",
+            "object",
+            "email",
+            "role",
+            "status",
+            "expires_at",
+            "accepted_at",
+            "created_at",
+        ]
+
+    def get_status(self, invitation: Invitation) -> str:
+        """Return `pending`, `accepted`, `revoked` or `expired`."""
+        if invitation.accepted_at:
+            return "accepted"
+        if invitation.revoked_at:
+            return "revoked"
+        return "expired" if invitation.expires_at <= self.context["now"] else "pending"
+
+
+class IssuedInvitationAnswer(InvitationAnswer):
+    """A new invitation with the address that accepts it, shown once."""
+
+    accept_url = serializers.SerializerMethodField()
+
+    class Meta(InvitationAnswer.Meta):
+        fields: ClassVar = [*InvitationAnswer.Meta.fields, "accept_url"]
+
+    def get_accept_url(self, invitation: Invitation) -> str:
+        """Return the address."""
+        return str(self.context["accept_url"])
+
+
+class InvitationCreation(serializers.Serializer[Invitation]):
+    """Whom to invite, as what."""
+
+    email = serializers.EmailField()
+    role = serializers.ChoiceField(choices=Role.choices)
+
+
+class InvitationAcceptance(serializers.Serializer[Invitation]):
+    """The token at the end of the address that was sent."""
+
+    token = serializers.CharField(max_length=200)
+
+
+class ApiKeyAnswer(serializers.ModelSerializer[ApiKey]):
+    """An API key without its secret."""
+
+    object = ConstantField("api_key")
+    project_id = serializers.CharField(allow_null=True)
+    environment = serializers.CharField(source="environment.kind")
+    scopes = serializers.ListField(child=serializers.CharField())
+    allowed_addresses = serializers.ListField(child=serializers.CharField())
+    created_by = serializers.CharField(source="created_by_id")
+    status = serializers.SerializerMethodField()
+
+    class Meta:
+        model = ApiKey
+        fields: ClassVar = [
+            "id",
+            "object",
+            "name",
+            "project_id",
+            "environment",
+            "prefix",
+            "last4",
+            "scopes",
+            "allowed_addresses",
+            "status",
+            "expires_at",
+            "last_used_at",
+            "previous_expires_at",
+            "revoked_at",
+            "created_by",
+            "created_at",
+        ]
+
+    def get_status(self, key: ApiKey) -> str:
+        """Return `active`, `revoked` or `expired`."""
+        if key.revoked_at:
+            return "revoked"
+        expired = key.expires_at is not None and key.expires_at <= self.context["now"]
+        return "expired" if expired else "active"
+
+
+class IssuedKeyAnswer(ApiKeyAnswer):
+    """An API key with its secret, which is shown this once."""
+
+    secret = serializers.SerializerMethodField()
+
+    class Meta(ApiKeyAnswer.Meta):
+        fields: ClassVar = [*ApiKeyAnswer.Meta.fields, "secret"]
+
+    def get_secret(self, key: ApiKey) -> str:
+        """Return the secret."""
+        return str(self.context["secret"])
+
+
+class ApiKeyCreation(serializers.Serializer[ApiKey]):
+    """A new key. Without `scopes` it gets those of the caller; without a project, all projects."""
+
+    name = serializers.CharField(max_length=200)
+    project_id = serializers.CharField(max_length=40, required=False, allow_null=True)
+    scopes = serializers.ListField(
+        child=serializers.CharField(max_length=80), required=False, allow_null=True, max_length=200
+    )
+    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    allowed_addresses = serializers.ListField(
+        child=serializers.CharField(max_length=50), required=False, max_length=100
+    )
+
+
+class TokenRequest(serializers.Serializer[object]):
+    """The scopes wanted, a list or text with spaces; all of the key's without them."""
+
+    scope = serializers.JSONField(required=False)
+
+    def validate_scope(self, value: object) -> list[str]:
+        """Return the scopes as a list."""
+        wanted = value.split() if isinstance(value, str) else value
+        if not isinstance(wanted, list) or not all(isinstance(scope, str) for scope in wanted):
+            raise serializers.ValidationError('Send a list such as ["fhir:read"].')
+        return wanted
+
+
+class TokenAnswer(serializers.Serializer[object]):
+    """A token for the header `Authorization: Bearer …`."""
+
+    access_token = serializers.CharField()
+    token_type = serializers.CharField()
+    expires_in = serializers.IntegerField()
+    scope = serializers.CharField()

@@ -1,0 +1,132 @@
+"""Keys and tokens at the door: form, expiry, address list, use noted, no detail leaked."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import override_settings
+from rest_framework.test import APIClient
+
+from healthcloud.organizations import keys
+from healthcloud.organizations.authentication import authenticate_bearer, issue_token
+from healthcloud.organizations.models import ApiKey, Organization
+
+pytestmark = pytest.mark.django_db
+ClientFor = Callable[..., APIClient]
+URL = "/v1/projects"
+
+
+@pytest.mark.parametrize("environment", ["sandbox", "production"])
+def test_a_key_has_the_documented_form_and_a_checksum(environment: str) -> None:
+    secret = keys.generate(environment)
+    prefix = {"sandbox": "hc_test_sk_", "production": "hc_live_sk_"}[environment]
+    assert secret.text.startswith(prefix)
+    assert len(secret.text) == 49
+    assert keys.parse(secret.text) == (environment, secret.digest)
+    changed = "A" if secret.text[20] != "A" else "B"
+    assert keys.parse(secret.text[:20] + changed + secret.text[21:]) is None
+
+
+def test_the_prefix_without_sk_is_accepted(client_for: ClientFor) -> None:
+    client = client_for("riverside")
+    short = client.secret.replace("_sk_", "_")
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {short}")
+    assert client.get(URL).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic abc",
+        "Bearer hc_test_sk_xxxxxxxxxxxxxxxx",
+        "Bearer hc_live_sk_" + "x" * 38,
+        "Bearer a.b.c",
+        "Bearer ..",
+        "Bearer " + "x" * 5000,
+        "Bearer hc_test_sk_é",
+    ],
+)
+def test_what_is_no_credential_is_401_with_a_challenge(header: str) -> None:
+    response = APIClient().get(URL, HTTP_AUTHORIZATION=header)
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"] == 'Bearer realm="healthcloud"'
+    assert response.json()["error"]["code"] == "unauthorized"
+
+
+def test_a_well_formed_key_that_nobody_has_is_401() -> None:
+    response = APIClient().get(URL, HTTP_AUTHORIZATION=f"Bearer {keys.generate('sandbox').text}")
+    assert response.status_code == 401
+
+
+def test_an_expired_key_is_401(client_for: ClientFor) -> None:
+    client = client_for("riverside", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert client.get(URL).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("allowed", "address", "status"),
+    [
+        (["203.0.113.0/24"], "203.0.113.7", 200),
+        (["203.0.113.0/24"], "203.0.114.7", 403),
+        (["203.0.113.0/24"], "::ffff:203.0.113.7", 200),
+        (["2001:db8::/32"], "2001:db8::1", 200),
+        (["2001:db8::/32"], "203.0.113.7", 403),
+    ],
+)
+def test_an_address_list_is_honored(
+    client_for: ClientFor, allowed: list[str], address: str, status: int
+) -> None:
+    client = client_for("riverside", allowed_addresses=allowed)
+    assert client.get(URL, REMOTE_ADDR=address).status_code == status
+
+
+def test_a_forwarded_address_counts_only_behind_a_trusted_proxy(client_for: ClientFor) -> None:
+    client = client_for("riverside", allowed_addresses=["203.0.113.7/32"])
+    spoofed = {"HTTP_X_FORWARDED_FOR": "203.0.113.7", "REMOTE_ADDR": "198.51.100.1"}
+    assert client.get(URL, **spoofed).status_code == 403
+    with override_settings(TRUSTED_PROXIES=1):
+        assert client.get(URL, **spoofed).status_code == 200
+        spoofed["HTTP_X_FORWARDED_FOR"] = "203.0.113.7, 198.51.100.9"
+        assert client.get(URL, **spoofed).status_code == 403
+
+
+def test_use_is_noted_at_most_once_a_minute(client_for: ClientFor) -> None:
+    client = client_for("riverside")
+    client.get(URL)
+    first = ApiKey.objects.get().last_used_at
+    client.get(URL)
+    assert first is not None
+    assert ApiKey.objects.get().last_used_at == first
+    ApiKey.objects.update(last_used_at=first - timedelta(minutes=2))
+    client.get(URL)
+    assert ApiKey.objects.get().last_used_at > first
+
+
+def test_an_outdated_token_is_401(client_for: ClientFor, now: datetime) -> None:
+    client = client_for("riverside")
+    principal = authenticate_bearer(client.secret, now=now, client_ip=None)
+    token = issue_token(principal, scopes=frozenset({"fhir:read"}), now=now - timedelta(hours=2))
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    assert client.get(URL).status_code == 401
+
+
+def test_a_key_is_looked_up_by_one_query(
+    client_for: ClientFor, now: datetime, django_assert_num_queries: Callable[..., object]
+) -> None:
+    client = client_for("riverside", project="screening", last_used_at=now)
+    with django_assert_num_queries(1):
+        principal = authenticate_bearer(client.secret, now=now, client_ip=None)
+    assert principal.project_id == "proj_riverside_screening"
+    assert principal.rate_limit is None
+
+
+def test_the_plan_sets_the_limit_of_production(client_for: ClientFor, now: datetime) -> None:
+    client = client_for("riverside", environment="production")
+    principal = authenticate_bearer(client.secret, now=now, client_ip=None)
+    assert principal.rate_limit is not None
+    assert (principal.rate_limit.per_minute, principal.rate_limit.burst) == (500, 50)
+    Organization.objects.update(plan="unlimited")
+    assert authenticate_bearer(client.secret, now=now, client_ip=None).rate_limit is None
