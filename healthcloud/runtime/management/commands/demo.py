@@ -1,5 +1,6 @@
 """Run the demonstration against the running platform."""
 
+import logging
 import time
 from argparse import ArgumentParser
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, **options: bool) -> None:
         """Do what is not done yet, and print how to go on."""
+        logging.getLogger("healthcloud.http").setLevel(logging.WARNING)  # it prints itself
         home = Path(settings.HOME).resolve()
         state = local.read_state(home)
         if "base_url" not in state:

@@ -1,5 +1,6 @@
 """Start the whole platform on this machine and keep it running."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -33,6 +34,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, **options: bool) -> None:
         """Run in the foreground, or start a copy of this command in the background."""
+        logging.getLogger("healthcloud.http").setLevel(logging.WARNING)  # its own polling
         home = Path(settings.HOME).resolve()
         if options["detach"]:
             self._detach(home, demo=not options["no_demo"])

@@ -1,0 +1,133 @@
+"""The bridge from ASGI to WSGI answers as Django's own handler would."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from healthcloud.runtime.bridge import AsgiMessage, WsgiBridge
+
+
+def exchange(
+    application: Callable[..., Iterable[bytes]],
+    *,
+    messages: list[AsgiMessage] | None = None,
+    **scope: object,
+) -> list[AsgiMessage]:
+    """Send one request through a bridge and return what it sent."""
+    incoming = iter(messages or [{"type": "http.request", "body": b""}])
+    sent: list[AsgiMessage] = []
+
+    async def receive() -> AsgiMessage:
+        return next(incoming)
+
+    async def send(message: AsgiMessage) -> None:
+        sent.append(message)
+
+    bridge = WsgiBridge(application, threads=1)
+    request = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "raw_path": b"/",
+        "query_string": b"",
+        "http_version": "1.1",
+        "headers": [],
+        **scope,
+    }
+    asyncio.run(bridge(request, receive, send))
+    bridge.pool.shutdown()
+    return sent
+
+
+def echo(environ, start_response) -> list[bytes]:
+    start_response("201 Created", [("X-Path", environ["PATH_INFO"])])
+    return [environ["wsgi.input"].read()]
+
+
+def test_it_passes_body_status_and_headers() -> None:
+    sent = exchange(
+        echo,
+        messages=[
+            {"type": "http.request", "body": b"ab", "more_body": True},
+            {"type": "http.request", "body": b"cd"},
+        ],
+    )
+    assert sent == [
+        {"type": "http.response.start", "status": 201, "headers": [(b"x-path", b"/")]},
+        {"type": "http.response.body", "body": b"abcd"},
+    ]
+
+
+def test_a_client_that_leaves_early_is_not_served() -> None:
+    sent = exchange(
+        echo,
+        messages=[
+            {"type": "http.request", "body": b"ab", "more_body": True},
+            {"type": "http.disconnect"},
+        ],
+    )
+    assert sent == []
+
+
+def test_percent_encoded_paths_arrive_as_bytes_of_the_path() -> None:
+    sent = exchange(echo, raw_path=b"/v1/fhir/Patient/%C3%A9")
+    assert sent[0]["headers"] == [(b"x-path", "/v1/fhir/Patient/é".encode())]
+
+
+def test_headers_with_underscores_do_not_pass_for_others() -> None:
+    seen: dict[str, object] = {}
+
+    def application(environ, start_response) -> list[bytes]:
+        seen.update(environ)
+        start_response("200 OK", [])
+        return [b""]
+
+    exchange(
+        application,
+        headers=[
+            (b"x_forwarded_for", b"10.0.0.1"),
+            (b"cookie", b"a=1"),
+            (b"cookie", b"b=2"),
+            (b"content-type", b"application/json"),
+        ],
+    )
+    assert "HTTP_X_FORWARDED_FOR" not in seen
+    assert seen["HTTP_COOKIE"] == "a=1; b=2"
+    assert seen["CONTENT_TYPE"] == "application/json"
+    assert seen["CONTENT_LENGTH"] == "0"
+
+
+class Stream:
+    """A streaming response that remembers whether it was closed."""
+
+    streaming = True
+    closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_streaming_response_is_sent_chunk_by_chunk_and_closed() -> None:
+    stream = Stream()
+
+    def application(environ, start_response) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return stream
+
+    sent = exchange(application)
+    assert [message.get("body") for message in sent] == [None, b"one", b"two", b""]
+    assert stream.closed
+
+
+@given(st.lists(st.binary(max_size=64), min_size=1, max_size=8))
+def test_bodies_arrive_whole_however_they_are_cut(pieces: list[bytes]) -> None:
+    messages = [
+        {"type": "http.request", "body": piece, "more_body": True} for piece in pieces[:-1]
+    ] + [{"type": "http.request", "body": pieces[-1]}]
+    assert exchange(echo, messages=messages)[1]["body"] == b"".join(pieces)
