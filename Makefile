@@ -18,7 +18,7 @@ test: $(VENV)/runtime ## Run all tests on a database and a cache of their own
 lint: $(VENV)/development ## Check formatting, style, types, templates and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy healthcloud fhir assets workflows studio
+	$(BIN)/python -m mypy healthcloud fhir assets workflows studio
 	$(BIN)/lint-imports
 	$(BIN)/djlint --check --lint templates
 	git ls-files -z 'templates/*.html' | xargs -0 -r $(BIN)/djade --check --target-version 5.2

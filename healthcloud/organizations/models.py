@@ -16,8 +16,19 @@ from healthcloud.secrets import new_data_key
 from healthcloud.tenancy.scope import Scope
 
 if TYPE_CHECKING:  # django-tenants is untyped
-    TenantMixin = models.Model
-    DomainMixin = models.Model
+
+    class TenantMixin(models.Model):
+        """What the type checker needs to know of django-tenants' mixin."""
+
+        class Meta:
+            abstract = True
+
+    class DomainMixin(models.Model):
+        """What the type checker needs to know of django-tenants' mixin."""
+
+        class Meta:
+            abstract = True
+
 else:
     from django_tenants.models import DomainMixin, TenantMixin
 

@@ -30,6 +30,7 @@ _RUN_SECONDS: Final = 30
 
 Say = Callable[[str], None]
 Json = dict[str, object]
+Body = Mapping[str, object]
 
 
 class DemonstrationFailed(RuntimeError):
@@ -225,13 +226,13 @@ class Demonstration:
         self.say(f"     {asset_id}: {deployment['status']}")
         return deployment
 
-    def _post(self, path: str, body: Json) -> Json:
+    def _post(self, path: str, body: Body) -> Json:
         return self._check(self._request("POST", path, body), f"POST /v1/{path}")
 
     def _get(self, path: str) -> Json:
         return self._check(self._request("GET", path, None), f"GET /v1/{path}")
 
-    def _request(self, method: str, path: str, body: Json | None) -> Response:
+    def _request(self, method: str, path: str, body: Body | None) -> Response:
         headers = {
             "Authorization": f"Bearer {self.access.sandbox_key}",
             "HealthCloud-Project": self.access.project_id,

@@ -21,7 +21,8 @@ from healthcloud.runtime.embedded import (
 from healthcloud.runtime.ports import is_free
 from healthcloud.runtime.supervisor import Log, Process, ProcessFailed, Ready, Supervisor
 
-_MANAGE: Final = str(Path(__file__).resolve().parents[2] / "manage.py")
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_MANAGE: Final = str(_ROOT / "manage.py")
 _LOG_LIMIT_BYTES: Final = 20 * 1024 * 1024
 _LEFTOVER_SECONDS: Final = 10.0
 
@@ -46,6 +47,7 @@ class LocalPlatform:
             "PORT": str(self.port),
             "HEALTHCLOUD_HOME": str(home),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(_ROOT),  # whatever folder the command was started from
         }
         self.supervisor = Supervisor(log=log, on_change=self.write_pids)
 

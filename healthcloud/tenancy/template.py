@@ -54,7 +54,7 @@ class StatementRecorder:
         return execute(statement, params, many, context)
 
     def progress(
-        self, action: str, migration: Migration | None = None, fake: bool = False, /
+        self, action: str, migration: Migration | None = None, fake: bool | None = False, /
     ) -> None:
         """Follow the executor from migration to migration."""
         if action in {"apply_start", "apply_success"}:
