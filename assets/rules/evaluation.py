@@ -7,7 +7,7 @@ from assets.rules.expressions import NOTHING, Outcome, Value
 from assets.rules.findings import Finding
 from assets.rules.inputs import Input
 from assets.rules.intervals import Truth
-from assets.rules.packs import Rule, RulePack
+from assets.rules.packs import Exclusion, Rule, RulePack
 from assets.sdk import Evidence, Json, RuleOutcome
 
 
@@ -196,14 +196,17 @@ class _Evaluator:
                 known[f"{alias}.{result.rule.id}"] = outcome
         for name, definition in pack.definitions.items():
             known[name] = self._expanded(definition.evaluate(self._lookup(known)), known)
-        excluded = self._exclusion(pack, known)
-        self.done[pack.id] = [self._result(pack, rule, known, excluded) for rule in pack.rules]
+        excluded = self._exclusion(pack.exclusions, known)
+        self.done[pack.id] = [
+            self._result(pack, rule, known, excluded or self._exclusion(rule.exclusions, known))
+            for rule in pack.rules
+        ]
 
     def _lookup(self, known: Mapping[str, Outcome]) -> "_Lookup":
         return _Lookup(known, self.findings)
 
-    def _exclusion(self, pack: RulePack, known: Mapping[str, Outcome]) -> str:
-        for exclusion in pack.exclusions:
+    def _exclusion(self, exclusions: Iterable[Exclusion], known: Mapping[str, Outcome]) -> str:
+        for exclusion in exclusions:
             if exclusion.when.evaluate(self._lookup(known)).value is True:
                 return exclusion.because
         return ""

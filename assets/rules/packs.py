@@ -41,7 +41,7 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """A recorded state in which a pack does not apply."""
+    """A recorded state in which a pack or rule does not apply. Unknown excludes nothing."""
 
     when: Expression
     because: str
@@ -54,6 +54,7 @@ class Rule:
     id: str
     title: str
     when: Expression
+    exclusions: tuple[Exclusion, ...]
     citation: Citation
     output: Mapping[str, Any] = field(default_factory=dict)
 
@@ -163,7 +164,7 @@ class _PackReader:
             purpose=document["purpose"],
             citation=Citation(**document["citation"]),
             population=population.get("description", ""),
-            exclusions=tuple(self.exclusions(population)),
+            exclusions=tuple(self.exclusions("population", population)),
             uses=document.get("uses", {}),
             definitions=definitions,
             rules=tuple(self.rules(population)),
@@ -174,9 +175,9 @@ class _PackReader:
             raise PackError(self.file, self.problems)
         return pack
 
-    def exclusions(self, population: Mapping[str, Any]) -> Iterator[Exclusion]:
-        for number, entry in enumerate(population.get("unless", ())):
-            when = self.expression(f"population.unless[{number}].when", entry["when"])
+    def exclusions(self, at: str, holder: Mapping[str, Any]) -> Iterator[Exclusion]:
+        for number, entry in enumerate(holder.get("unless", ())):
+            when = self.expression(f"{at}.unless[{number}].when", entry["when"])
             yield Exclusion(when, entry["because"])
 
     def rules(self, population: Mapping[str, Any]) -> Iterator[Rule]:
@@ -196,6 +197,7 @@ class _PackReader:
                 id=entry["id"],
                 title=entry["title"],
                 when=when if inside is None else Junction(2, (inside, when)),
+                exclusions=tuple(self.exclusions(f"rules[{number}]", entry)),
                 citation=Citation(**entry.get("citation", self.document["citation"])),
                 output=entry.get("output", {}),
             )
