@@ -5,26 +5,30 @@ resources, events, run record and receipts in the caller's transaction, so that 
 effects and its record are one. Connector acknowledgements follow the commit as due work.
 """
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from assets import queries, registry
-from assets.models import Deployment, DeploymentStatus, Receipt, Release
+from assets.models import AgentRun, Deployment, DeploymentStatus, Receipt, Release
 from assets.runs import begin_run, fail_run, finish_run
 from assets.runtime.context import CallContext, context_of
 from assets.runtime.packages import check_call, run_package
 from assets.runtime.slots import ClosedSlot, Produced, SlotHandle, Slots
 from assets.runtime.writing import write_result
-from assets.sdk import AssetError, Evidence, Json
+from assets.sdk import AssetError, Evidence, Json, Result
 from assets.services.trace import write_log
+from fhir.store import InvalidResource
 from healthcloud.actors import Actor
-from healthcloud.errors import Conflict
+from healthcloud.errors import Conflict, HealthCloudError
 from healthcloud.events.services import publish
 from healthcloud.identifiers import new_id
 from healthcloud.ledger.services import enqueue
 from healthcloud.tenancy.scope import Scope, active_scope, tenant_scope
+
+logger = logging.getLogger(__name__)
 
 ACKNOWLEDGE_KIND = "connector.acknowledge"
 ACKNOWLEDGE_QUEUE = "agents"
@@ -142,6 +146,81 @@ def commit(prepared: Prepared, *, actor: Actor, now: datetime) -> Outcome:
     return outcome
 
 
+def invoke(
+    *,
+    scope: Scope,
+    deployment_id: str,
+    action: str | None,
+    input: Json,
+    actor: Actor,
+    now: datetime,
+    idempotency_key: str,
+) -> Outcome:
+    """Execute and commit in one call, each in transactions of its own; for direct invocations.
+
+    Raises what `execute` and `commit` raise; an agent's run record then says why.
+    """
+    with tenant_scope(scope):
+        found = queries.deployment(deployment_id)
+    prepared = execute(
+        deployment=found,
+        action=action,
+        input=input,
+        actor=actor,
+        now=now,
+        idempotency_key=idempotency_key,
+        scope=scope,
+    )
+    try:
+        with tenant_scope(scope):
+            return commit(prepared, actor=actor, now=now)
+    except HealthCloudError as error:
+        abandon(prepared, error, now=now)
+        raise
+
+
+def run_agent(
+    *,
+    scope: Scope,
+    agent: str,
+    input: Json,
+    actor: Actor,
+    now: datetime,
+    idempotency_key: str,
+) -> AgentRun:
+    """Run a project's deployed agent and return its run record, also that of a failed run.
+
+    Raises NotRunning (409), InputInvalid (422), AssetNotFound (404) when no run began.
+    """
+    with tenant_scope(scope):
+        found = _find(agent, scope)
+    try:
+        invoke(
+            scope=scope,
+            deployment_id=found.id,
+            action=None,
+            input=input,
+            actor=actor,
+            now=now,
+            idempotency_key=idempotency_key,
+        )
+    except (AssetError, InvalidResource) as error:
+        logger.info("agent_run_failed", extra={"code": error.code})  # the run record says why
+    with tenant_scope(scope):
+        return queries.agent_runs().get(deployment=found, idempotency_key=idempotency_key)
+
+
+def abandon(prepared: Prepared, error: HealthCloudError, *, now: datetime) -> None:
+    """Note in an agent's run record that what it proposed could not be written.
+
+    Opens its own transaction: the one of `commit` was rolled back.
+    """
+    if prepared.run_id is not None and prepared.done is None:
+        refused = AssetError("write_refused", error.message, details={"code": error.code})
+        with tenant_scope(prepared.context.scope):
+            fail_run(prepared, refused, now=now)
+
+
 def _serving(deployment: Deployment | str, scope: Scope) -> tuple[Deployment, Release]:
     """Return the deployment and the release that answers calls; raise NotRunning."""
     found = _find(deployment, scope)
@@ -243,8 +322,8 @@ def _output(kind: str, outputs: list[Json]) -> Json:
     return outputs[-1] if outputs else {}
 
 
-def _by_package(produced: list[Produced]) -> list[tuple[CallContext, list]]:  # type: ignore[type-arg]
-    grouped: dict[int, tuple[CallContext, list]] = {}  # type: ignore[type-arg]
+def _by_package(produced: list[Produced]) -> list[tuple[CallContext, list[Result]]]:
+    grouped: dict[int, tuple[CallContext, list[Result]]] = {}
     for item in produced:
         grouped.setdefault(id(item.context), (item.context, []))[1].append(item.result)
     return list(grouped.values())

@@ -1,6 +1,6 @@
 """Reads of installations, deployments and runs, inside a tenant scope."""
 
-from django.db.models import QuerySet
+from django.db.models import F, Prefetch, QuerySet
 
 from assets import registry
 from assets.models import (
@@ -58,8 +58,11 @@ def installation_of(asset_id: str, project_id: str) -> Installation | None:
 
 
 def deployments() -> QuerySet[Deployment]:
-    """Return the deployments with their installation."""
-    return Deployment.objects.select_related("installation")
+    """Return the deployments with their installation and target release."""
+    target = Release.objects.filter(number=F("deployment__target_number"))
+    return Deployment.objects.select_related("installation").prefetch_related(
+        Prefetch("releases", queryset=target, to_attr="target_releases")
+    )
 
 
 def deployment(deployment_id: str) -> Deployment:

@@ -1,0 +1,102 @@
+"""`/v1/agents` and `/v1/agent-runs`."""
+
+from typing import ClassVar, cast
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from assets import invocation, queries, registry
+from assets.api import represent
+from assets.api.bodies import RunBody
+from assets.models import Deployment
+from assets.sdk import Json
+from assets.statistics import AgentStatistics, agent_statistics, is_agent
+from healthcloud.api.pagination import paginate
+from healthcloud.api.views import PlatformView
+from healthcloud.identifiers import new_id
+
+
+class Agents(PlatformView):
+    """The deployed agents."""
+
+    required_scopes: ClassVar = {"GET": "assets:read"}
+
+    def get(self, request: Request) -> Response:
+        """List deployed agents with their state, latency and success rate."""
+        rows = queries.deployments().filter(asset_id__startswith="agent_").order_by("-created_at")
+        agents = [item for item in rows if is_agent(item)]
+        statistics = agent_statistics(agents)
+        data = [_agent(item, statistics[item.id]) for item in agents]
+        meta = {"cursor": None, "has_more": False, "total": len(data)}
+        return Response({"data": data, "meta": meta})
+
+
+class AgentRuns(PlatformView):
+    """The runs of one agent."""
+
+    required_scopes: ClassVar = {"GET": "assets:read", "POST": "agents:run"}
+    own_transaction = frozenset({"POST"})
+
+    def get(self, request: Request, slug: str) -> Response:
+        """List an agent's runs, newest first."""
+        rows = queries.agent_runs().filter(asset_id=registry.get(slug).id)
+        page = paginate(rows, request, serialize=represent.agent_run, order=("-started_at", "-id"))
+        return Response(page)
+
+    @extend_schema(request=RunBody)
+    def post(self, request: Request, slug: str) -> Response:
+        """Run a deployed agent; the answer is its run record, also of a run that failed."""
+        data = self.validated(RunBody)
+        run = invocation.run_agent(
+            scope=self.scope,
+            agent=slug,
+            input=cast("Json", data["input"]),
+            actor=self.actor,
+            now=self.now,
+            idempotency_key=request.headers.get("Idempotency-Key") or new_id("req"),
+        )
+        return Response(represent.agent_run(run), status=201)
+
+
+class AllAgentRuns(PlatformView):
+    """The runs of all agents."""
+
+    required_scopes: ClassVar = {"GET": "assets:read"}
+
+    def get(self, request: Request) -> Response:
+        """List runs, newest first; filter by `status`."""
+        rows = queries.agent_runs()
+        if status := request.query_params.get("status"):
+            rows = rows.filter(status=status)
+        page = paginate(rows, request, serialize=represent.agent_run, order=("-started_at", "-id"))
+        return Response(page)
+
+
+class AgentRunDetail(PlatformView):
+    """One run."""
+
+    required_scopes: ClassVar = {"GET": "assets:read"}
+
+    def get(self, request: Request, run_id: str) -> Response:
+        """Return a run record with evidence, rules, missing data and actions."""
+        return Response(represent.agent_run(queries.agent_run(run_id)))
+
+
+def _agent(item: Deployment, statistics: AgentStatistics) -> Json:
+    manifest = registry.get(item.asset_id)
+    return {
+        "id": manifest.id,
+        "object": "agent",
+        "slug": manifest.slug,
+        "name": manifest.name,
+        "summary": manifest.summary,
+        "project_id": item.project_id,
+        "deployment_id": item.id,
+        "status": statistics.status,
+        "runs": statistics.runs,
+        "running": statistics.running,
+        "success_rate": statistics.success_rate,
+        "average_ms": statistics.average_ms,
+        "input_schema": manifest.provides.input_schema,
+    }
