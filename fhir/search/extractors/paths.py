@@ -86,7 +86,8 @@ def _advance(path: Path, step: Step) -> tuple[Path, ...]:
 
 
 def _is_type(found: str, wanted: str) -> bool:
-    return found == wanted or (found == "Quantity" and wanted == "SimpleQuantity")
+    """R4 once writes DateTime for dateTime, and SimpleQuantity is a Quantity."""
+    return found.lower() == wanted.lower() or (found, wanted) == ("Quantity", "SimpleQuantity")
 
 
 def _pick(path: Path, index: int) -> Path:
