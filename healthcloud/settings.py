@@ -227,6 +227,7 @@ WEBSOCKET_ROUTES = ["healthcloud.events.routing.websocket_urlpatterns"]
 APPEND_SLASH = False
 MIDDLEWARE = [
     "healthcloud.api.request_ids.RequestIdMiddleware",
+    "healthcloud.api.health.RequestMetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

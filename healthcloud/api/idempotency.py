@@ -114,10 +114,16 @@ def run_apart(request: IdempotentRequest, call: Call, *, scope: Scope) -> HttpRe
     return response
 
 
+def lock_number(schema: str, project_id: str, key: str) -> int:
+    """Return the number of the database's advisory lock for a key."""
+    name = f"{schema}:{project_id}:{key}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
 def _lock(request: IdempotentRequest) -> None:
     """Take the key until the transaction ends, without waiting for another that holds it."""
-    name = f"{connection.schema_name}:{request.project_id}:{request.key}"  # type: ignore[attr-defined]  # our backend has it
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    schema = connection.schema_name  # type: ignore[attr-defined]  # our backend has it
+    number = lock_number(schema, request.project_id, request.key)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
         row = cursor.fetchone()
@@ -167,7 +173,7 @@ def _store(request: IdempotentRequest, response: HttpResponseBase) -> None:
     headers = {name: response[name] for name in _KEPT_HEADERS if response.has_header(name)}
     if isinstance(response, Response):
         body = b"" if response.data is None else dump_json(response.data)
-        headers.setdefault("Content-Type", "application/json")
+        headers["Content-Type"] = "application/json"  # set only when it is rendered, later
     else:
         assert isinstance(response, HttpResponse)
         body = response.content

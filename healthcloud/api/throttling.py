@@ -8,6 +8,7 @@ from typing import Final, cast
 
 import redis
 from django.conf import settings
+from redis.commands.core import Script
 
 from healthcloud.api.principal import Principal, RateLimit
 from healthcloud.errors import RateLimited
@@ -79,8 +80,13 @@ def _client(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)
 
 
+def valkey() -> redis.Redis:
+    """Return this process's client of Valkey, which gives up after half a second."""
+    return _client(settings.VALKEY_URL)
+
+
 @functools.lru_cache(maxsize=4)
-def _script(url: str) -> "redis.commands.core.Script":
+def _script(url: str) -> Script:
     return _client(url).register_script(_SCRIPT)
 
 

@@ -1,5 +1,5 @@
 """Routes of this room: health, metrics, the OpenAPI document and the explorer."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern] = []
+urlpatterns: list[URLPattern | URLResolver] = [path("", include("healthcloud.api.health"))]

@@ -19,9 +19,10 @@ from rest_framework.views import APIView
 from healthcloud.actors import Actor
 from healthcloud.api import idempotency, throttling
 from healthcloud.api.errors import NO_SCOPE, ErrorDescription, describe, log_error
+from healthcloud.api.parsers import maximum_body_bytes
 from healthcloud.api.principal import Principal, ProjectReference, require_environment
 from healthcloud.api.request_ids import request_id
-from healthcloud.errors import BadRequest, Conflict, NotFound, Unauthorized
+from healthcloud.errors import BadRequest, Conflict, NotFound, PayloadTooLarge, Unauthorized
 from healthcloud.tenancy.scope import ProjectRequired, Scope, tenant_scope
 
 WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -164,6 +165,8 @@ class PlatformView(APIView):
         )
         self._check_version()
         self._authenticate()
+        if self.reads_json and request.method in WRITES:
+            self._read_body(request._request)
         if self._method() not in self._declared_methods():
             self.http_method_not_allowed(request, *args, **kwargs)
         self.check_permissions(request)
@@ -181,6 +184,13 @@ class PlatformView(APIView):
         if description.status == HTTPStatus.METHOD_NOT_ALLOWED:
             response["Allow"] = ", ".join(self.allowed_methods)
         return response
+
+    def _read_body(self, request: HttpRequest) -> None:
+        """Read the body once, bounded, so that its bytes can be parsed and fingerprinted."""
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if str(length).isdigit() and int(length) > maximum_body_bytes():
+            raise PayloadTooLarge(f"The body is larger than {maximum_body_bytes()} bytes.")
+        _ = request.body
 
     def _authenticate(self) -> None:
         principal = self.request.auth
