@@ -1,4 +1,4 @@
-"""Steps, run durably."""
+"""Workflows as a Django app; takes the definitions that assets bring."""
 
 from django.apps import AppConfig
 
@@ -9,3 +9,10 @@ class WorkflowsConfig(AppConfig):
     name = "workflows"
     label = "workflows"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register what happens when an asset that brings workflows is installed."""
+        from assets.hooks import on_installed
+        from workflows.services import install_from_asset
+
+        on_installed(install_from_asset)

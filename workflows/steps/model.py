@@ -1,0 +1,6 @@
+"""`model`: score with a deployed model."""
+
+from workflows.steps.invoking import invoking
+from workflows.steps.registry import register
+
+register("model", invoking("model"))

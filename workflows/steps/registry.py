@@ -1,0 +1,80 @@
+"""The effects of steps by kind, and what an effect is given and answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from typing import Any, Protocol
+
+from healthcloud.actors import Actor
+from healthcloud.tenancy.scope import Scope
+from workflows.definition import Step
+from workflows.engine import Waiting
+from workflows.models import Run
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt of a step: resolved arguments, who acts, and the key that makes it happen once.
+
+    `key` is the same for every attempt of the same step of the same run.
+    """
+
+    run: Run
+    step: Step
+    arguments: Json
+    attempt: int
+    key: str
+    actor: Actor
+    now: datetime
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The step waits; `task` is what to ask a person, if anything."""
+
+    waiting: Waiting
+    task: Json | None = None
+
+
+class Inside(Protocol):
+    """An effect of the database alone: runs in the step's transaction and answers the output."""
+
+    def __call__(self, call: Call) -> Any: ...  # noqa: ANN401  # any JSON value
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """An effect that calls out: `execute` without a transaction, `commit` in the step's.
+
+    `execute` writes nothing; what it answers is handed to `commit`, which answers the output.
+    """
+
+    execute: Callable[[Call], Any]
+    commit: Callable[[Call, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """An effect that only waits: pure, answers what for."""
+
+    begin: Callable[[Call], Wait]
+
+
+Effect = Inside | Outside | Waits
+_effects: dict[str, Effect] = {}
+
+
+def register(kind: str, effect: Effect) -> None:
+    """Register the effect of a kind of step."""
+    _effects[kind] = effect
+
+
+def effect_of(kind: str) -> Effect:
+    """Return the effect of a kind, importing `workflows.steps.<kind>` on first use."""
+    if kind not in _effects:
+        import_module(f"workflows.steps.{kind}")
+    return _effects[kind]

@@ -1,0 +1,343 @@
+"""Carry a run: decide, execute, commit with the token, until it waits or ends.
+
+One worker task carries a run step by step; there is a commit a step and no broker in between.
+A worker that dies leaves the run to the next one, which finds in the rows how far it came.
+"""
+
+import random
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from django.db.models import Value
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from healthcloud.actors import Actor
+from healthcloud.events.services import publish
+from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome, RetryAt
+from healthcloud.tenancy.scope import Scope, tenant_scope
+from workflows.definition import Definition, parse
+from workflows.engine import (
+    Complete,
+    Execute,
+    FailRun,
+    Json,
+    Record,
+    Sleep,
+    State,
+    StepError,
+    StepState,
+    decide,
+)
+from workflows.journal import Journal, RunEnded
+from workflows.models import FINAL, Run, RunStatus, StepRun, StepStatus
+from workflows.runs import facts, timed
+from workflows.steps import Call, Outside, effect_of
+from workflows.steps.errors import step_error
+from workflows.steps.registry import Waits
+
+Clock = Callable[[], datetime]
+
+
+def carry(work: ClaimedWork) -> Outcome:
+    """Carry the run that `work.ref` names as far as it goes; the handler of `workflow.run`."""
+    ahead = work.now - timezone.now()
+
+    def clock() -> datetime:
+        """Return the time by the database's clock, by which work falls due."""
+        return timezone.now() + ahead
+
+    with tenant_scope(work.scope):
+        run = take(work, clock())
+        if run is None:
+            return Done()
+        journal = Journal.open(run, actor_of(run))
+        state = journal.state(work.scope, clock())
+        definition = _definition(work.scope.schema, run.version_id)
+    try:
+        return Carrier(work, journal, state, definition, clock).go()
+    except RunEnded:
+        return Done()
+
+
+def take(work: ClaimedWork, now: datetime) -> Run | None:
+    """Make the run ours by writing the claim's token; None when it is over or gone."""
+    taken = (
+        Run.objects.filter(id=work.ref, token__lt=work.token)
+        .exclude(status__in=FINAL)
+        .update(
+            token=work.token,
+            status=RunStatus.RUNNING,
+            resume_at=None,
+            started_at=Coalesce("started_at", Value(now)),
+        )
+    )
+    run = Run.objects.filter(id=work.ref).first()
+    if run is None or run.final:
+        return None
+    if not taken:
+        raise LeaseLost
+    return run
+
+
+def give_up(work: ClaimedWork, error: str) -> None:
+    """Fail a run that workers could not carry: the handler of its dead letter."""
+    with tenant_scope(work.scope):
+        run = Run.objects.select_for_update().filter(id=work.ref).first()
+        if run is None or run.final:
+            return
+        failure = StepError(error, "Workers could not carry this run.", remedy="Retry the run.")
+        end_run(run, RunStatus.FAILED, timezone.now(), error={**failure.as_dict(), "step": None})
+
+
+def end_run(
+    run: Run, status: str, now: datetime, *, output: object = None, error: Json | None = None
+) -> None:
+    """Write the end of a run and publish it, in the caller's transaction."""
+    run.status = status
+    run.output = output
+    run.error = error
+    run.finished_at = now
+    run.save(update_fields=["status", "output", "error", "finished_at"])
+    payload = timed(run)
+    if error is not None:
+        payload |= {"code": error["code"]} | ({"step_id": error["step"]} if error["step"] else {})
+    publish(type=f"workflow.{status}", payload=payload, actor=actor_of(run), now=now)
+
+
+def actor_of(run: Run) -> Actor:
+    """Return the run as the doer of what its steps do."""
+    return Actor("workflow", run.id, f"{run.slug} v{run.number}")
+
+
+@lru_cache(maxsize=256)
+def _definition(schema: str, version_id: str) -> Definition | None:
+    """Return a version's parsed definition; versions never change, so it is kept."""
+    from workflows.models import WorkflowVersion
+
+    return parse(WorkflowVersion.objects.get(id=version_id).definition).definition
+
+
+class Carrier:
+    """One worker's turn with one run."""
+
+    def __init__(
+        self,
+        work: ClaimedWork,
+        journal: Journal,
+        state: State,
+        definition: Definition | None,
+        clock: Clock,
+    ) -> None:
+        self.work = work
+        self.scope: Scope = work.scope
+        self.journal = journal
+        self.run = journal.run
+        self.state = state
+        self.definition = definition
+        self.clock = clock
+        self.begun_waiting = False
+
+    def go(self) -> Outcome:
+        """Do one action after the other until the run waits or ends."""
+        if self.definition is None:
+            error = StepError("definition_invalid", "This version can't be read any more.")
+            return self.finish(RunStatus.FAILED, error={**error.as_dict(), "step": None})
+        while True:
+            self.work.lease.check()
+            self.state.now = self.clock()
+            match decide(self.definition, self.state):
+                case Record() as record:
+                    self.record(record)
+                case Execute() as execute:
+                    self.execute(execute)
+                case Sleep(step=step, until=until):
+                    return self.sleep(step.path, until)
+                case Complete(output=output):
+                    return self.finish(RunStatus.COMPLETED, output=output)
+                case FailRun(step=step, error=error):
+                    failed = {**error, "step": step.id if step else None}
+                    return self.finish(RunStatus.FAILED, error=failed)
+
+    def record(self, record: Record) -> None:
+        """Note a step that needed no effect, or whose waiting is over."""
+        now = self.state.now
+        row = self.journal.current.get(record.step.path)
+        if row is None or row.status != StepStatus.WAITING:
+            row = self.journal.begin(record.step, record.attempt, record.input, now)
+        if record.signal is not None:
+            self.journal.taken[record.signal] = record.step.path
+            self.state.signals = tuple(s for s in self.state.signals if s.id != record.signal)
+        if record.expired_task is not None:
+            self.journal.expired.append(record.expired_task)
+        too_large = self.journal.measured(record.output)
+        status = "failed" if too_large else record.status
+        error = too_large or record.error
+        output = None if too_large else record.output
+        self.journal.end(row, status, now, output=output, error=error)
+        self.note(record.step.path, status, record.attempt, output=output, error=error)
+
+    def execute(self, action: Execute) -> None:
+        """Do an effect and commit its result with all that was noted before."""
+        effect = effect_of(action.step.kind)
+        call = self.call(action)
+        row = self.journal.begin(action.step, action.attempt, action.arguments, call.now)
+        if isinstance(effect, Waits):
+            self.wait(effect, call, row, action)
+        elif isinstance(effect, Outside):
+            self.outside(effect, call, row, action)
+        else:
+            self.inside(lambda: effect(call), row, action)
+        self.work.lease.progress()
+
+    def call(self, action: Execute) -> Call:
+        path = action.step.path
+        return Call(
+            run=self.run,
+            step=action.step,
+            arguments=action.arguments,
+            attempt=action.attempt,
+            key=f"{self.run.id}/{path}/{self.journal.repeated.get(path, 0)}",
+            actor=self.journal.actor,
+            now=self.clock(),
+            scope=self.scope,
+        )
+
+    def wait(self, effect: Waits, call: Call, row: StepRun, action: Execute) -> None:
+        try:
+            begun = effect.begin(call)
+        except Exception as error:
+            self.fail(row, action, step_error(error))
+            return
+        self.begun_waiting = True
+        self.journal.wait(row, begun.waiting, begun.task, call.now)
+        waiting = StepState("waiting", action.attempt, waiting=begun.waiting)
+        self.state.steps[action.step.path] = waiting
+        with tenant_scope(self.scope):
+            self.journal.refresh(self.state)
+
+    def outside(self, effect: Outside, call: Call, row: StepRun, action: Execute) -> None:
+        """Commit that the attempt begins, call out without a transaction, commit the result."""
+        self.commit()
+        try:
+            prepared = effect.execute(call)
+        except Exception as error:
+            self.fail(row, action, step_error(error))
+            return
+        limit = action.step.timeout
+        if limit is not None and (self.clock() - call.now).total_seconds() > limit:
+            message = f"The step took longer than its timeout of {limit:g} s."
+            self.fail(row, action, StepError("timeout", message, retryable=True))
+            return
+        self.inside(lambda: effect.commit(call, prepared), row, action)
+
+    def inside(self, effect: Callable[[], Any], row: StepRun, action: Execute) -> None:
+        """Do the effect and put down its result in one transaction, with the token checked."""
+        try:
+            with tenant_scope(self.scope):
+                self.journal.fence()
+                output = effect()
+                error = self.journal.measured(output)
+                if error is not None:
+                    raise StepFailed(error)
+                self.journal.end(row, StepStatus.SUCCEEDED, self.clock(), output=output)
+                self.journal.flush()
+        except (LeaseLost, RunEnded):
+            raise
+        except Exception as failure:
+            self.journal.discard(row)
+            error = failure.error if isinstance(failure, StepFailed) else step_error(failure)
+            self.fail(row, action, error)
+            return
+        self.written()
+        self.note(action.step.path, "succeeded", action.attempt, output=output)
+
+    def fail(self, row: StepRun, action: Execute, error: StepError) -> None:
+        """Put down a failed attempt, and when the next one is due if its policy allows one."""
+        now = self.clock()
+        policy = action.step.retry
+        again = (
+            error.retryable
+            and action.attempt < policy.max_attempts
+            and error.code not in policy.non_retryable
+        )
+        due_at = None
+        if again:
+            due_at = now + policy.interval(action.attempt, random.random())  # noqa: S311
+        status = StepStatus.RETRYING if again else StepStatus.FAILED
+        self.journal.end(row, status, now, error=error, due_at=due_at)
+        self.commit()
+        self.note(action.step.path, "retrying" if again else "failed", action.attempt, error=error)
+        if again:
+            found = self.state.steps[action.step.path]
+            self.state.steps[action.step.path] = StepState(
+                found.status, found.attempt, error=found.error, due_at=due_at
+            )
+
+    def note(
+        self,
+        path: str,
+        status: Any,  # noqa: ANN401  # one of the engine's words
+        attempt: int,
+        *,
+        output: object = None,
+        error: StepError | None = None,
+    ) -> None:
+        """Tell the engine's state how a step ended."""
+        self.state.steps[path] = StepState(
+            status, attempt, output=output, error=error.as_dict() if error else None
+        )
+
+    def commit(self) -> None:
+        """Write what was noted, with the token checked."""
+        with tenant_scope(self.scope):
+            self.journal.fence()
+            self.journal.flush()
+        self.written()
+
+    def written(self) -> None:
+        self.journal.written_down()
+
+    def sleep(self, path: str, until: datetime | None) -> Outcome:
+        """Leave the run until a time, or until somebody rings for it."""
+        row = self.journal.current[path]
+        waits = row.status == StepStatus.WAITING
+        with tenant_scope(self.scope):
+            self.journal.fence()
+            self.journal.flush()
+            self.run.status = RunStatus.WAITING if waits else RunStatus.RUNNING
+            self.run.resume_at = until
+            self.run.save(update_fields=["status", "resume_at"])
+            if waits and self.begun_waiting:
+                self.publish_waiting(row)
+        self.written()
+        return Done() if until is None else RetryAt(until)
+
+    def publish_waiting(self, row: StepRun) -> None:
+        wait = row.waiting or {}
+        reason = "task" if wait.get("task") else "signal" if wait.get("signal") else "timer"
+        payload = facts(self.run) | {"step_id": row.step, "reason": reason}
+        if wait.get("task"):
+            payload["task_id"] = wait["task"]
+        publish(
+            type="workflow.waiting", payload=payload, actor=self.journal.actor, now=self.clock()
+        )
+
+    def finish(self, status: str, *, output: object = None, error: Json | None = None) -> Outcome:
+        """Write the last steps and the end of the run together."""
+        with tenant_scope(self.scope):
+            self.journal.fence()
+            self.journal.flush()
+            end_run(self.run, status, self.clock(), output=output, error=error)
+        self.written()
+        return Done()
+
+
+class StepFailed(Exception):
+    """Rolls the step's transaction back and carries its error out."""
+
+    def __init__(self, error: StepError) -> None:
+        super().__init__(error.code)
+        self.error = error
