@@ -211,6 +211,20 @@ _TYPES: Final = (
         " risk_assessment_id diagnostic_report_id resources:ids",
     ),
     _type(
+        "diagnostic.report_received",
+        "A laboratory's report was filed; the resources named hold it.",
+        "diagnostic_report patient",
+        "control_id status agent_run_id run_id deployment_id asset_id observations:ids",
+    ),
+    _type(
+        "diagnostic.red_flag_raised",
+        "A diagnostic run found a red flag; the task named asks a person to look now.",
+        "patient_id",
+        "agent_run_id run_id deployment_id asset_id risk_assessment diagnostic_report task"
+        " flags:ids",
+        severity="critical",
+    ),
+    _type(
         "eligibility.checked",
         "A patient's coverage was checked.",
         "patient_id",

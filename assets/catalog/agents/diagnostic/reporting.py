@@ -1,6 +1,7 @@
-"""What a screening writes: assessment, report, issues, draft order, task, provenance.
+"""What a screening writes: assessment, report, issues, draft order, task.
 
-Everything carries the AIAST label, is preliminary or draft, and names its evidence.
+Everything carries the AIAST label, is preliminary or draft, and names its evidence. The platform
+adds the Device and the Provenance, from the evidence of the result.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +28,6 @@ LOINC = "http://loinc.org"
 LEVELS = "https://healthcloud.dev/fhir/CodeSystem/screening-level"
 TASKS = "https://healthcloud.dev/fhir/CodeSystem/review"
 RISK = "http://terminology.hl7.org/CodeSystem/risk-probability"
-PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 
 UTI = {"system": SNOMED, "code": "68566005", "display": "Urinary tract infectious disease"}
 CYSTITIS = {"system": SNOMED, "code": "307426000", "display": "Acute infective cystitis"}
@@ -136,14 +136,12 @@ def report(context: Context, gathered: Gathered, evaluation: Evaluation) -> Repo
         flag_rules=list(flags),
         next_test=_next_test(evaluation),
     )
-    written.add(_device(screening))
     _add_order(screening, written)
     written.add(_risk_assessment(screening, written))
     written.add(_diagnostic_report(screening, written))
     written.detected_issues = [written.add(issue) for issue in _issues(screening)]
     if flags:
         _add_task(screening, written)
-    written.add(_provenance(screening, written))
     return written
 
 
@@ -157,25 +155,12 @@ def _next_test(evaluation: Evaluation) -> Json | None:
     return next((dict(entry["next_test"]) for entry in evaluation.missing), None)
 
 
-def _device(screening: Screening) -> Resource:
-    context = screening.context
-    return {
-        "resourceType": "Device",
-        "id": context.deployment_id,
-        "status": "active",
-        "manufacturer": "HealthCloud",
-        "deviceName": [{"name": "Diagnostic Agent", "type": "user-friendly-name"}],
-        "modelNumber": context.asset_id,
-        "version": [{"value": context.asset_version}],
-    }
-
-
 def _risk_assessment(screening: Screening, written: Report) -> Resource:
     outputs = screening.evaluation.outputs
     evidence = _evidence(screening)
     resource = screening.base("RiskAssessment", "risk_assessment") | {
         "status": "preliminary",
-        "method": {"text": f"HealthCloud guideline engine: {_packs(screening, decided=True)}"},
+        "method": {"text": f"HealthCloud guideline engine: {_packs(screening)}"},
         "code": {"coding": [dict(UTI)]},
         "subject": screening.subject,
         "occurrenceDateTime": screening.at,
@@ -349,35 +334,12 @@ def _task_status(context: Context, task_id: str) -> str | None:
     return str(found.resource.get("status"))
 
 
-def _provenance(screening: Screening, written: Report) -> Resource:
-    made = [r for r in written.resources if r["resourceType"] != "Device"]
-    targets = [{"reference": f"{r['resourceType']}/{r['id']}"} for r in made]
-    resource: Resource = {
-        "resourceType": "Provenance",
-        "id": screening.context.resource_id("provenance"),
-        "target": targets,
-        "recorded": screening.at,
-        "policy": sorted({rule.citation["url"] for rule in _decided(screening)}),
-        "activity": _concept(
-            "http://terminology.hl7.org/CodeSystem/v3-DataOperation", "CREATE", "create"
-        ),
-        "agent": [
-            {"type": _concept(PARTICIPANT, "assembler", "Assembler"), "who": screening.device}
-        ],
-    }
-    sources = [f"{e.reference}/_history/{e.version}" for e in screening.evaluation.evidence()]
-    if sources:
-        resource["entity"] = [{"role": "source", "what": {"reference": s}} for s in sources]
-    return {key: value for key, value in resource.items() if value}
-
-
 def _decided(screening: Screening) -> list[RuleOutcome]:
     return [rule for rule in screening.evaluation.rules if rule.result is not None]
 
 
-def _packs(screening: Screening, *, decided: bool) -> str:
-    rules = _decided(screening) if decided else screening.evaluation.rules
-    labels = {f"{rule.id.partition('/')[0]}@{rule.version}": None for rule in rules}
+def _packs(screening: Screening) -> str:
+    labels = {f"{rule.id.partition('/')[0]}@{rule.version}": None for rule in _decided(screening)}
     return "; ".join(labels) or "no rule decided"
 
 
