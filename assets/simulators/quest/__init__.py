@@ -1,0 +1,1 @@
+"""Quest Diagnostics, as Quanum Hub behaves."""
