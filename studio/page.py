@@ -1,25 +1,32 @@
 """The prologue every Studio page shares: who, where, the open tenant scope, and errors as pages."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from functools import wraps
+from functools import cached_property, wraps
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.forms import BaseForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods
 
 from healthcloud.actors import Actor
 from healthcloud.api.principal import Principal
-from healthcloud.errors import HealthCloudError, NotFound
+from healthcloud.errors import HealthCloudError, NotFound, Unauthorized
+from healthcloud.organizations import permissions
 from healthcloud.organizations.access import scope_for
-from healthcloud.organizations.models import Organization, Project
+from healthcloud.organizations.models import Organization, Project, User
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from studio.navigation import GROUPS, SETTINGS, Group, Section
+
+LAST_PLACE = "studio_place"
+"""The session's memory of the place last visited: organization, environment, project."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +57,27 @@ class Page:
         """True where data is synthetic and vendors are simulated."""
         return self.environment == "sandbox"
 
+    @cached_property
+    def projects(self) -> list[Project]:
+        """The organization's projects that are not archived, by name."""
+        active = self.organization.projects.filter(status=Project.Status.ACTIVE)
+        return list(active.order_by("name"))
+
+    @cached_property
+    def organizations(self) -> list[Organization]:
+        """The organizations of which the user is a member, by name."""
+        found = Organization.objects.filter(memberships__user_id=self.principal.user_id)
+        return list(found.order_by("name"))
+
     @property
     def other_environment_url(self) -> str:
         """The same project's home in the other environment."""
         other = "production" if self.is_sandbox else "sandbox"
         return reverse("studio:home", args=[self.organization.slug, other, self.project.slug])
 
-    def can(self, scope: str) -> bool:
-        """Say whether the user holds an API scope here."""
-        return self.principal.can(scope)
+    def can(self, action: str) -> bool:
+        """Say whether the user's role includes an action, such as `asset.install`."""
+        return permissions.can(self.principal, action)
 
     def url(self, name: str, *args: object) -> str:
         """Return the address of another page of this project and environment."""
@@ -79,6 +98,17 @@ class Page:
         """Go to the page the form stood on."""
         return redirect(_referer(self.request) or self.url(fallback, *args))
 
+    def refuse(self, form: BaseForm, fallback: str, *args: object) -> HttpResponse:
+        """Say what is wrong with a form, and go back to where it stands."""
+        for field, errors in form.errors.items():
+            label = "" if field == "__all__" else f"{form.fields[field].label or field}: "
+            messages.error(self.request, f"{label}{' '.join(map(str, errors))}")
+        return self.back(fallback, *args)
+
+    def warn(self, text: str) -> None:
+        """Leave a warning that the next page shows as a toast."""
+        messages.warning(self.request, text.strip())
+
     def say(self, text: str) -> None:
         """Leave a message that the next page shows as a toast."""
         messages.success(self.request, text)
@@ -87,22 +117,32 @@ class Page:
 StudioView = Callable[..., HttpResponse]
 
 
-def studio_page(section: str) -> Callable[[StudioView], StudioView]:
+def studio_page(
+    section: str, *, needs: str, writes: bool = False, tenant: bool = True
+) -> Callable[[StudioView], StudioView]:
     """Turn `view(page, **kwargs)` into a view of `/studio/<organization>/<environment>/<project>/…`.
 
-    Opens the tenant scope of the page for the whole view. What another organization owns is 404.
-    A refused write is undone, told in a toast, and leads back to where the form stood.
+    `needs` is the action that the user's role must include. The tenant scope of the page stays open
+    for the whole view, unless `tenant` is off (for what lives in the public schema). What another
+    organization owns is 404. A refused write is undone, told in a toast, and leads back to the form.
     """
+    allowed = ["POST"] if writes else ["GET", "HEAD"]
 
     def decorate(view: StudioView) -> StudioView:
+        @require_http_methods(allowed)
         @login_required
         @wraps(view)
         def wrapper(
-            request: HttpRequest, organization: str, environment: str, project: str, **kwargs: object
+            request: HttpRequest,
+            organization: str,
+            environment: str,
+            project: str,
+            **kwargs: object,
         ) -> HttpResponse:
             try:
                 page = open_page(request, organization, environment, project, section)
-                with tenant_scope(page.scope):
+                permissions.require(page.principal, needs)
+                with tenant_scope(page.scope) if tenant else nullcontext():
                     return view(page, **kwargs)
             except NotFound as error:
                 raise Http404(error.message) from error
@@ -118,7 +158,10 @@ def open_page(
     request: HttpRequest, organization: str, environment: str, project: str, section: str
 ) -> Page:
     """Resolve the address into a page; NotFound when the user has no membership there."""
-    scope, principal = scope_for(request.user, organization, environment, project)
+    scope, principal = scope_for(signed_in(request), organization, environment, project)
+    place = [organization, environment, project]
+    if request.session.get(LAST_PLACE) != place:
+        request.session[LAST_PLACE] = place
     found = Project.objects.select_related("organization").get(id=scope.project_id)
     return Page(
         request=request,
@@ -130,6 +173,13 @@ def open_page(
         section=section,
         now=timezone.now(),
     )
+
+
+def signed_in(request: HttpRequest) -> User:
+    """Return the person behind a request that `login_required` let through."""
+    if not isinstance(request.user, User):
+        raise Unauthorized("Sign in first.")
+    return request.user
 
 
 def _refuse(request: HttpRequest, error: HealthCloudError) -> HttpResponse:

@@ -49,7 +49,9 @@ def moment(value: datetime | date | str | None, style: str = "relative") -> Safe
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if not isinstance(value, datetime):
-        return format_html('<time datetime="{}">{}</time>', value.isoformat(), f"{value:%b %-d, %Y}")
+        return format_html(
+            '<time datetime="{}">{}</time>', value.isoformat(), f"{value:%b %-d, %Y}"
+        )
     stamp = value.astimezone(UTC)
     text = f"{stamp:%b %-d, %Y, %H:%M} UTC"
     machine = stamp.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,125 @@
+"""A workflow's steps as an outline, and a run laid over it. Pure: definitions and rows in, rows out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from studio.display import duration_between
+from workflows.definition import Definition, Step
+
+
+@dataclass(slots=True)
+class Node:
+    """One step of the outline, with the blocks it holds and, on a run, its attempts."""
+
+    step: Step
+    blocks: "list[Block]" = field(default_factory=list)
+    attempts: list[Any] = field(default_factory=list)
+    status: str = ""
+    started_at: datetime | None = None
+    duration_ms: float | None = None
+    offset: float = 0.0
+    width: float = 0.0
+
+    @property
+    def summary(self) -> str:
+        """One line of what the step is about, from its arguments."""
+        return summarize(self.step)
+
+    @property
+    def last(self) -> Any:  # noqa: ANN401 - a StepRun or None
+        """The latest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+
+@dataclass(slots=True)
+class Block:
+    """Steps that a step holds: a branch with its condition, `otherwise`, or a handler."""
+
+    title: str
+    condition: str
+    nodes: list[Node]
+
+
+SUMMARY_ARGUMENTS = (
+    "query",
+    "reference",
+    "agent",
+    "connector",
+    "model",
+    "type",
+    "title",
+    "duration",
+    "signal",
+    "until",
+    "message",
+)
+
+
+def summarize(step: Step) -> str:
+    """Return the argument that says most about a step."""
+    for name in SUMMARY_ARGUMENTS:
+        value = step.arguments.get(name)
+        if isinstance(value, str) and value:
+            action = step.arguments.get("action")
+            return f"{value} · {action}" if action else value
+    resource = step.arguments.get("resource")
+    if isinstance(resource, Mapping):
+        return str(resource.get("resourceType", ""))
+    return ", ".join(list(step.arguments)[:4])
+
+
+def outline(steps: Sequence[Step]) -> list[Node]:
+    """Return the outline of a sequence of steps."""
+    return [Node(step=step, blocks=list(_blocks(step))) for step in steps]
+
+
+def _blocks(step: Step) -> Iterator[Block]:
+    for branch in step.branches:
+        yield Block(branch.name or "When", branch.when, outline(branch.steps))
+    handlers = (
+        ("Otherwise", step.otherwise),
+        ("When the deadline passes", step.on_timeout or ()),
+        ("When it fails", step.on_error or ()),
+    )
+    for title, steps in handlers:
+        if steps:
+            yield Block(title, "", outline(steps))
+
+
+def walk(nodes: Sequence[Node]) -> Iterator[Node]:
+    """Yield every node, each before those it holds."""
+    for node in nodes:
+        yield node
+        for block in node.blocks:
+            yield from walk(block.nodes)
+
+
+def lay_over(nodes: list[Node], attempts: Sequence[Any], *, run: Any, now: datetime) -> None:  # noqa: ANN401 - workflow rows
+    """Put a run's attempts on the outline: status, duration, and place in time from 0 to 100."""
+    by_path: dict[str, list[Any]] = {}
+    for attempt in attempts:
+        by_path.setdefault(attempt.path, []).append(attempt)
+    start = run.started_at or run.created_at
+    total = max(duration_between(start, run.finished_at or now) or 1.0, 1.0)
+    for node in walk(nodes):
+        node.attempts = by_path.get(node.step.path, [])
+        if not node.attempts:
+            node.status = "skipped" if run.finished_at else "upcoming"
+            continue
+        _place(node, start, total, now)
+
+
+def _place(node: Node, start: datetime, total: float, now: datetime) -> None:
+    first, last = node.attempts[0], node.attempts[-1]
+    node.status = last.status
+    node.started_at = first.started_at
+    node.duration_ms = duration_between(first.started_at, last.finished_at or now)
+    node.offset = round((duration_between(start, first.started_at) or 0.0) / total * 100, 2)
+    node.width = round(max((node.duration_ms or 0.0) / total * 100, 1.5), 2)
+
+
+def of_definition(definition: Definition) -> list[Node]:
+    """Return the outline of a definition."""
+    return outline(definition.steps)

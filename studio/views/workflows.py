@@ -1,0 +1,108 @@
+"""Workflows: the list, one as an outline of its steps, and the form that runs it."""
+
+from datetime import timedelta
+
+from django.db.models import Avg, Count, F, Q
+from django.http import HttpResponse
+
+from studio import outline
+from studio.calls import ApiCall
+from studio.page import Page, studio_page
+from studio.schema_form import SchemaForm
+from workflows import definition as definitions
+from workflows import queries, runs
+from workflows.models import Run, RunStatus, Workflow
+
+RECENT = timedelta(days=7)
+
+
+@studio_page("workflows", needs="workflow.read")
+def workflows(page: Page) -> HttpResponse:
+    """List the workflows with how they fared in the last seven days."""
+    counts = {row["workflow_id"]: row for row in recent_counts(page)}
+    latest = {run.workflow_id: run for run in latest_runs()}
+    rows = [
+        {"workflow": found, "last": latest.get(found.id), **counts.get(found.id, {})}
+        for found in queries.workflows().order_by("name", "id")
+    ]
+    return page.render("studio/workflows/list.html", {"rows": rows})
+
+
+def recent_counts(page: Page) -> list[dict[str, object]]:
+    """Return for each workflow its count of runs, success rate and mean duration in ms."""
+    since = queries.runs().filter(created_at__gte=page.now - RECENT)
+    over = Q(status__in=(RunStatus.COMPLETED, RunStatus.FAILED))
+    grouped = (
+        since.order_by()
+        .values("workflow_id")
+        .annotate(
+            count=Count("id"),
+            over=Count("id", filter=over),
+            completed=Count("id", filter=Q(status=RunStatus.COMPLETED)),
+            took=Avg(F("finished_at") - F("created_at"), filter=Q(status=RunStatus.COMPLETED)),
+        )
+    )
+    return [
+        {
+            "workflow_id": row["workflow_id"],
+            "count": row["count"],
+            "success_rate": round(100 * row["completed"] / row["over"]) if row["over"] else None,
+            "mean": row["took"].total_seconds() * 1000 if row["took"] else None,
+        }
+        for row in grouped
+    ]
+
+
+def latest_runs() -> list[Run]:
+    """Return the latest run of each workflow."""
+    return list(
+        queries.runs().order_by("workflow_id", "-created_at", "-id").distinct("workflow_id")
+    )
+
+
+@studio_page("workflows", needs="workflow.read")
+def workflow(page: Page, slug: str) -> HttpResponse:
+    """Show a workflow: outline, versions or definition, and the form to run it."""
+    found = queries.workflow(slug)
+    return page.render("studio/workflows/detail.html", context_of(page, found))
+
+
+def context_of(page: Page, found: Workflow) -> dict[str, object]:
+    """Return all that the workflow page shows."""
+    source = found.draft
+    if found.published_number is not None:
+        source = queries.version(found).definition
+    parsed = definitions.parse(source)
+    schema = source.get("input_schema") or {}
+    given = {
+        name: page.request.GET[name]
+        for name in schema.get("properties", {})
+        if name in page.request.GET
+    }
+    example = {name: given.get(name, "pat_123") for name in list(schema.get("properties", {}))[:1]}
+    return {
+        "workflow": found,
+        "definition": source,
+        "nodes": outline.of_definition(parsed.definition) if parsed.definition else [],
+        "problems": [problem for problem in parsed.problems if problem.severity == "error"],
+        "form": SchemaForm(schema, initial=given),
+        "runs": queries.runs().filter(workflow=found).order_by("-created_at", "-id")[:6],
+        "versions": queries.versions(found).order_by("-number"),
+        "tab": page.request.GET.get("tab", "outline"),
+        "can_run": page.can("workflow.run"),
+        "call": ApiCall("POST", "/v1/workflows/run", {"workflow_id": found.slug, "input": example}),
+    }
+
+
+@studio_page("workflows", needs="workflow.run", writes=True)
+def run_workflow(page: Page, slug: str) -> HttpResponse:
+    """Start a run with the filled-in input, and go to it."""
+    found = queries.workflow(slug)
+    schema = queries.version(found).definition.get("input_schema") or {}
+    form = SchemaForm(schema, page.request.POST, initial={})
+    if not form.is_valid():
+        return page.refuse(form, "workflow", slug)
+    run = runs.start(
+        workflow=slug, input=form.value(), trigger="studio", actor=page.actor, now=page.now
+    )
+    return page.redirect("run", run.id)
