@@ -16,6 +16,7 @@ from workflows.kinds import KINDS, LATER, TRIGGERS, TRIGGERS_LATER, Argument, Ki
 MAX_STEPS: Final = 500
 MAX_NESTING: Final = 8
 _SLUG: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_RESERVED_SLUGS: Final = frozenset({"run", "runs", "import", "validate", "schema"})
 _STEP_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED_IDS: Final = frozenset(
     [
@@ -246,6 +247,8 @@ class _Reader:
         slug = self.text(None, source, "slug", required=True)
         if slug and not _SLUG.fullmatch(slug):
             self.note(None, "slug", "Use lower-case letters, digits, `_` and `-`, at most 63.")
+        if slug in _RESERVED_SLUGS:
+            self.note(None, "slug", f"`{slug}` is a route of the API; use another slug.")
         steps = self.block(source.get("steps"), None, "steps", "", 1, required=True)
         return Definition(
             slug=slug,

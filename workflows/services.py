@@ -170,6 +170,15 @@ def roll_back(*, slug: str, number: int, actor: Actor, now: datetime) -> Workflo
     return _point_to(workflow, number, actor, now)
 
 
+def publish_version(
+    *, slug: str, number: int | None, actor: Actor, now: datetime, notes: str = ""
+) -> Workflow:
+    """Publish the draft, or with a `number` that earlier version again."""
+    if number is not None:
+        return roll_back(slug=slug, number=number, actor=actor, now=now)
+    return publish_draft(slug=slug, actor=actor, now=now, notes=notes)
+
+
 @transaction.atomic
 def delete_workflow(*, slug: str, actor: Actor, now: datetime) -> None:
     """Remove a workflow; its runs stay, and those under way go on to their end."""
@@ -189,6 +198,20 @@ def install_definition(
     if found is not None:
         return found
     return create_workflow(definition=definition, actor=actor, now=now, source=source, publish=True)
+
+
+def import_definition(*, definition: Json, actor: Actor, now: datetime) -> Workflow:
+    """Create a workflow from a document, or replace the draft of the one with its slug.
+
+    Unlike a draft that is being written, a document must be right: raises InvalidDefinition.
+    """
+    parsed, problems = check(definition)
+    if parsed is None:
+        raise InvalidDefinition(problems)
+    project_id, _ = active_project()
+    if queries.workflows().filter(project_id=project_id, slug=parsed.slug).exists():
+        return save_draft(slug=parsed.slug, definition=definition, actor=actor, now=now)
+    return create_workflow(definition=definition, actor=actor, now=now)
 
 
 def install_from_asset(*, installed: Installed, actor: Actor, now: datetime) -> None:

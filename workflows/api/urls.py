@@ -1,5 +1,28 @@
-"""Routes of this room."""
+"""Routes of workflows, relative to /v1/."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from workflows.api import runs, tasks, workflows
+
+urlpatterns = [
+    path("workflows", workflows.Workflows.as_view()),
+    path("workflows/run", runs.StartRun.as_view()),
+    path("workflows/runs", runs.Runs.as_view()),
+    path("workflows/runs/<str:run_id>", runs.RunDetail.as_view()),
+    path("workflows/runs/<str:run_id>/steps", runs.RunSteps.as_view()),
+    path("workflows/runs/<str:run_id>/cancel", runs.CancelRun.as_view()),
+    path("workflows/runs/<str:run_id>/retry", runs.RetryRun.as_view()),
+    path("workflows/runs/<str:run_id>/resume", runs.ResumeRun.as_view()),
+    path("workflows/runs/<str:run_id>/signal", runs.SignalRun.as_view()),
+    path("workflows/import", workflows.Import.as_view()),
+    path("workflows/validate", workflows.Validate.as_view()),
+    path("workflows/schema.json", workflows.Schema.as_view()),
+    path("workflows/<str:slug>", workflows.WorkflowDetail.as_view()),
+    path("workflows/<str:slug>/versions", workflows.Versions.as_view()),
+    path("workflows/<str:slug>/publish", workflows.Publish.as_view()),
+    path("workflows/<str:slug>/validate", workflows.Validate.as_view()),
+    path("workflows/<str:slug>/export", workflows.Export.as_view()),
+    path("tasks", tasks.Tasks.as_view()),
+    path("tasks/<str:task_id>", tasks.TaskDetail.as_view()),
+    path("tasks/<str:task_id>/decide", tasks.DecideTask.as_view()),
+]

@@ -1,0 +1,131 @@
+"""The JSON forms of workflows, versions, runs, steps and tasks."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from workflows.models import Run, StepRun, Task, Workflow, WorkflowVersion
+
+Json = dict[str, Any]
+
+
+def stamp(moment: datetime | None) -> str | None:
+    """Return a time as UTC ISO 8601 with `Z`."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def workflow(item: Workflow) -> Json:
+    """Return an entry of the list of workflows."""
+    return {
+        "id": item.id,
+        "object": "workflow",
+        "project_id": item.project_id,
+        "slug": item.slug,
+        "name": item.name,
+        "description": item.description,
+        "status": "draft" if item.published_number is None else "published",
+        "published_version": item.published_number,
+        "revision": item.revision,
+        "source": item.source or None,
+        "metadata": item.metadata,
+        "created_at": stamp(item.created_at),
+        "updated_at": stamp(item.updated_at),
+    }
+
+
+def workflow_detail(item: Workflow, problems: list[Json] | None = None) -> Json:
+    """Return a workflow with its draft, and what is wrong with it where that was checked."""
+    detail = workflow(item) | {"definition": item.draft}
+    return detail if problems is None else detail | {"problems": problems}
+
+
+def version(item: WorkflowVersion) -> Json:
+    """Return a published version."""
+    return {
+        "id": item.id,
+        "object": "workflow_version",
+        "project_id": item.project_id,
+        "version": item.number,
+        "digest": item.digest,
+        "notes": item.notes,
+        "definition": item.definition,
+        "published_by": item.published_by,
+        "published_at": stamp(item.published_at),
+    }
+
+
+def run(item: Run) -> Json:
+    """Return a run."""
+    return {
+        "id": item.id,
+        "object": "workflow_run",
+        "project_id": item.project_id,
+        "workflow_id": item.slug,
+        "version": item.number,
+        "status": item.status,
+        "trigger": item.trigger,
+        "input": item.input,
+        "output": item.output,
+        "error": item.error,
+        "metadata": item.metadata,
+        "restarts": item.restarts,
+        "resume_at": stamp(item.resume_at),
+        "created_at": stamp(item.created_at),
+        "started_at": stamp(item.started_at),
+        "finished_at": stamp(item.finished_at),
+        "duration_ms": _milliseconds(item.started_at, item.finished_at),
+    }
+
+
+def step(item: StepRun) -> Json:
+    """Return one attempt of a step."""
+    return {
+        "id": item.id,
+        "object": "workflow_step",
+        "run_id": item.run_id,
+        "step_id": item.step,
+        "path": item.path,
+        "kind": item.kind,
+        "iteration": item.iteration or None,
+        "attempt": item.attempt,
+        "status": item.status,
+        "superseded": item.superseded,
+        "input": item.input,
+        "output": item.output,
+        "error": item.error,
+        "waiting": item.waiting,
+        "due_at": stamp(item.due_at),
+        "started_at": stamp(item.started_at),
+        "finished_at": stamp(item.finished_at),
+        "duration_ms": _milliseconds(item.started_at, item.finished_at),
+    }
+
+
+def task(item: Task) -> Json:
+    """Return a task."""
+    return {
+        "id": item.id,
+        "object": "task",
+        "project_id": item.project_id,
+        "run_id": item.run_id,
+        "step_id": item.step,
+        "title": item.title,
+        "description": item.description,
+        "form": item.form or None,
+        "role": item.role or None,
+        "user_id": item.user_id or None,
+        "status": item.status,
+        "data": item.data,
+        "comment": item.comment,
+        "deadline_at": stamp(item.deadline_at),
+        "decided_by": item.decided_by,
+        "decided_at": stamp(item.decided_at),
+        "created_at": stamp(item.created_at),
+    }
+
+
+def _milliseconds(begun: datetime | None, ended: datetime | None) -> int | None:
+    if begun is None or ended is None:
+        return None
+    return max(0, round((ended - begun).total_seconds() * 1000))

@@ -1,0 +1,160 @@
+"""`/v1/workflows/run` and `/v1/workflows/runs`: start runs, follow them, act on them."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from healthcloud.api.pagination import paginate
+from healthcloud.api.views import PlatformView
+from healthcloud.errors import BadRequest
+from healthcloud.tenancy.scope import tenant_scope
+from workflows import queries, runs
+from workflows.api import represent
+from workflows.api.bodies import RetryBody, RunBody, SignalBody
+from workflows.api.waiting import seconds_wanted, wait_for
+from workflows.models import Run, RunStatus
+
+
+class StartRun(PlatformView):
+    """Starting a run."""
+
+    required_scopes: ClassVar = {"POST": "workflows:run"}
+    own_transaction = frozenset({"POST"})
+
+    @extend_schema(request=RunBody)
+    def post(self, request: Request) -> Response:
+        """Start a run: 202 with the queued run, or with `wait` 200 with the finished one."""
+        data: dict[str, Any] = self.validated(RunBody)
+        with tenant_scope(self.scope):
+            run = runs.start(
+                actor=self.actor,
+                workflow=data["workflow_id"],
+                input=data.get("input", {}),
+                metadata=data.get("metadata"),
+                now=self.now,
+            )
+        seconds = seconds_wanted(request, data.get("wait"))
+        run = wait_for(run, scope=self.scope, seconds=seconds)
+        return Response(represent.run(run), status=200 if run.final else 202)
+
+
+class Runs(PlatformView):
+    """The project's runs."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read"}
+
+    def get(self, request: Request) -> Response:
+        """List runs, newest first; by `workflow`, `status`, `trigger`, `patient`, `since`."""
+        return Response(paginate(_filtered(request), request, serialize=represent.run))
+
+
+class RunDetail(PlatformView):
+    """One run."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read"}
+
+    def get(self, request: Request, run_id: str) -> Response:
+        """Return a run."""
+        return Response(represent.run(queries.run(run_id)))
+
+
+class RunSteps(PlatformView):
+    """What happened in a run."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read"}
+
+    def get(self, request: Request, run_id: str) -> Response:
+        """List the attempts of steps in the order in which they began."""
+        rows = queries.steps(queries.run(run_id))
+        order = ("sequence", "id")
+        return Response(paginate(rows, request, serialize=represent.step, order=order))
+
+
+class CancelRun(PlatformView):
+    """Canceling."""
+
+    required_scopes: ClassVar = {"POST": "workflows:run"}
+
+    @extend_schema(request=None)
+    def post(self, request: Request, run_id: str) -> Response:
+        """End a run now; it always wins over the worker."""
+        run = runs.cancel(run_id=run_id, actor=self.actor, now=self.now)
+        return Response(represent.run(run))
+
+
+class RetryRun(PlatformView):
+    """Retrying."""
+
+    required_scopes: ClassVar = {"POST": "workflows:run"}
+
+    @extend_schema(request=RetryBody)
+    def post(self, request: Request, run_id: str) -> Response:
+        """Repeat the failed step, or `from_step` and all after it, on the same version."""
+        data: dict[str, Any] = self.validated(RetryBody)
+        run = runs.retry(run_id=run_id, actor=self.actor, now=self.now, **data)
+        return Response(represent.run(run), status=202)
+
+
+class ResumeRun(PlatformView):
+    """Resuming."""
+
+    required_scopes: ClassVar = {"POST": "workflows:run"}
+
+    @extend_schema(request=None)
+    def post(self, request: Request, run_id: str) -> Response:
+        """Let a run that waits for a time go on now."""
+        run = runs.resume(run_id=run_id, actor=self.actor, now=self.now)
+        return Response(represent.run(run), status=202)
+
+
+class SignalRun(PlatformView):
+    """Signaling."""
+
+    required_scopes: ClassVar = {"POST": "workflows:run"}
+
+    @extend_schema(request=SignalBody)
+    def post(self, request: Request, run_id: str) -> Response:
+        """Send a named message to a run."""
+        data: dict[str, Any] = self.validated(SignalBody)
+        sent = runs.signal(
+            run_id=run_id,
+            name=data["name"],
+            payload=data.get("payload"),
+            actor=self.actor,
+            now=self.now,
+        )
+        body = {"id": sent.id, "object": "workflow_signal", "run_id": run_id, "name": sent.name}
+        return Response(body, status=202)
+
+
+def _filtered(request: Request) -> QuerySet[Run]:
+    rows = queries.runs()
+    query = request.query_params
+    if workflow := query.get("workflow", query.get("workflow_id")):
+        rows = rows.filter(slug=workflow)
+    if status := query.get("status"):
+        if status not in RunStatus.values:
+            raise BadRequest(f"`status` is one of {', '.join(RunStatus.values)}.", param="status")
+        rows = rows.filter(status=status)
+    if trigger := query.get("trigger"):
+        rows = rows.filter(trigger_kind=trigger)
+    if patient := query.get("patient"):
+        rows = rows.filter(patient=patient)
+    if since := query.get("since"):
+        rows = rows.filter(created_at__gte=_moment(since))
+    return rows
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = parse_datetime(text.replace(" ", "+"))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise BadRequest("`since` is an ISO 8601 time with its zone.", param="since")
+    return moment

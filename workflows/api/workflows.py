@@ -1,0 +1,169 @@
+"""`/v1/workflows`: definitions, versions, publishing, validation, import and export."""
+
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from healthcloud.api.pagination import paginate
+from healthcloud.api.principal import ANY_SCOPE
+from healthcloud.api.views import PlatformView
+from healthcloud.errors import BadRequest
+from workflows import queries, schema, services
+from workflows.api import represent
+from workflows.api.bodies import DefinitionBody, PublishBody, definition_in
+
+
+class Workflows(PlatformView):
+    """The project's workflows."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read", "POST": "workflows:write"}
+
+    def get(self, request: Request) -> Response:
+        """List workflows, newest first."""
+        return Response(paginate(queries.workflows(), request, serialize=represent.workflow))
+
+    @extend_schema(request=DefinitionBody)
+    def post(self, request: Request) -> Response:
+        """Create a workflow; the body is its definition. `publish: true` makes it version 1."""
+        created = services.create_workflow(
+            definition=definition_in(self.body),
+            publish=self.body.get("publish") is True,
+            actor=self.actor,
+            now=self.now,
+        )
+        return Response(represent.workflow_detail(created), status=201)
+
+
+class WorkflowDetail(PlatformView):
+    """One workflow, by slug."""
+
+    required_scopes: ClassVar = {
+        "GET": "workflows:read",
+        "PUT": "workflows:write",
+        "DELETE": "workflows:write",
+    }
+    project_required = frozenset({"GET", "PUT", "DELETE"})
+
+    def get(self, request: Request, slug: str) -> Response:
+        """Return a workflow with its draft."""
+        return Response(represent.workflow_detail(queries.workflow(slug)))
+
+    @extend_schema(request=DefinitionBody)
+    def put(self, request: Request, slug: str) -> Response:
+        """Replace the draft; `revision` makes sure that nobody else changed it meanwhile."""
+        saved = services.save_draft(
+            slug=slug,
+            definition=definition_in(self.body),
+            revision=_revision(self.body),
+            actor=self.actor,
+            now=self.now,
+        )
+        return Response(represent.workflow_detail(saved))
+
+    def delete(self, request: Request, slug: str) -> Response:
+        """Delete a workflow; its runs stay."""
+        services.delete_workflow(slug=slug, actor=self.actor, now=self.now)
+        return Response({"id": slug, "object": "workflow", "deleted": True})
+
+
+class Versions(PlatformView):
+    """The published versions of a workflow."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read"}
+    project_required = frozenset({"GET"})
+
+    def get(self, request: Request, slug: str) -> Response:
+        """List versions, newest first."""
+        rows = queries.versions(queries.workflow(slug))
+        order = ("-published_at", "-id")
+        return Response(paginate(rows, request, serialize=represent.version, order=order))
+
+
+class Publish(PlatformView):
+    """Publishing."""
+
+    required_scopes: ClassVar = {"POST": "workflows:write"}
+
+    @extend_schema(request=PublishBody)
+    def post(self, request: Request, slug: str) -> Response:
+        """Publish the draft as the next version, or an earlier `version` again."""
+        data: dict[str, Any] = self.validated(PublishBody)
+        published = services.publish_version(
+            slug=slug,
+            number=data.get("version"),
+            notes=data.get("notes", ""),
+            actor=self.actor,
+            now=self.now,
+        )
+        return Response(represent.workflow_detail(published))
+
+
+class Validate(PlatformView):
+    """Checking a definition without saving it."""
+
+    required_scopes: ClassVar = {"POST": "workflows:read"}
+    idempotent = frozenset()
+
+    @extend_schema(request=DefinitionBody)
+    def post(self, request: Request, slug: str | None = None) -> Response:
+        """List all problems of the definition in the body, or of the draft without a body."""
+        source = definition_in(self.body)
+        if not source and slug is not None:
+            source = queries.workflow(slug).draft
+        definition, problems = services.check(source)
+        found = [problem.as_dict() for problem in problems]
+        return Response({"valid": definition is not None, "problems": found})
+
+
+class Export(PlatformView):
+    """The definition as a document."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read"}
+    project_required = frozenset({"GET"})
+
+    def get(self, request: Request, slug: str) -> Response:
+        """Return the published definition (`?version=2` another), as import takes it."""
+        found = queries.workflow(slug)
+        wanted = request.query_params.get("version")
+        if wanted is not None and not wanted.isdigit():
+            raise BadRequest("`version` is a number.", param="version")
+        definition = (
+            found.draft
+            if wanted is None and found.published_number is None
+            else queries.version(found, int(wanted) if wanted else None).definition
+        )
+        return Response({"definition": definition})
+
+
+class Import(PlatformView):
+    """A definition from elsewhere."""
+
+    required_scopes: ClassVar = {"POST": "workflows:write"}
+
+    @extend_schema(request=DefinitionBody)
+    def post(self, request: Request) -> Response:
+        """Create the workflow, or replace the draft of the one with the same slug."""
+        body = self.body.get("definition", definition_in(self.body))
+        if not isinstance(body, dict):
+            raise BadRequest("`definition` is an object.", param="definition")
+        saved = services.import_definition(definition=body, actor=self.actor, now=self.now)
+        return Response(represent.workflow_detail(saved), status=201)
+
+
+class Schema(PlatformView):
+    """The JSON Schema of definitions."""
+
+    required_scopes: ClassVar = {"GET": ANY_SCOPE}
+
+    def get(self, request: Request) -> Response:
+        """Return the schema that API, import and Studio share."""
+        return Response(schema.json_schema())
+
+
+def _revision(body: dict[str, object]) -> int | None:
+    revision = body.get("revision")
+    if revision is None or (isinstance(revision, int) and not isinstance(revision, bool)):
+        return revision
+    raise BadRequest("`revision` is a number.", param="revision")
