@@ -51,6 +51,15 @@ class AuditEvent(ProjectScoped):
         return f"{self.action} {self.target_type}/{self.target_id}"
 
 
+class AuditPending(models.Model):
+    """A row of the trail that is not in the chain yet; written with it, gone once it is linked."""
+
+    position = models.BigIntegerField(primary_key=True)
+
+    def __str__(self) -> str:
+        return f"pending {self.position}"
+
+
 class AuditLink(models.Model):
     """A link of the tenant's chain: `hash` covers the audit event's content and the hash before.
 

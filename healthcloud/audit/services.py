@@ -1,14 +1,31 @@
-"""Record who did what: one INSERT in the transaction of the action."""
+"""Record who did what: one statement in the transaction of the action."""
 
+import json
+import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, TypeAlias
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+from django.db import connection, transaction
 
 from healthcloud.actors import Actor
-from healthcloud.audit.models import AuditEvent
-from healthcloud.tenancy.scope import active_scope
+from healthcloud.audit.models import AuditEvent, new_audit_event_id
+from healthcloud.ledger.services import enqueue
+from healthcloud.tenancy.scope import Scope, active_scope
 
 Outcome: TypeAlias = Literal["success", "denied", "failure"]
+CHAIN_KIND: Final = "audit.chain"
+CHAIN_EVERY_SECONDS: Final = 30.0
+_INSERT: Final = """
+WITH recorded AS (
+    INSERT INTO audit_auditevent (event_id, project_id, actor_kind, actor_id, actor_label, action,
+                                  target_type, target_id, outcome, details, request_id, created_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    RETURNING position)
+INSERT INTO audit_auditpending (position) SELECT position FROM recorded RETURNING position
+"""
+_asked_at: dict[str, float] = {}  # tenant → when this process last asked for its chain
 
 
 def record(
@@ -29,7 +46,8 @@ def record(
     clinical content or secrets. The row joins the hash chain after its commit.
     """
     scope = active_scope()
-    return AuditEvent.objects.create(
+    event = AuditEvent(
+        event_id=new_audit_event_id(),
         project_id=project_id or scope.project_id or "",
         actor_kind=actor.kind,
         actor_id=actor.id,
@@ -42,3 +60,39 @@ def record(
         request_id=request_id or "",
         created_at=now,
     )
+    _insert(event)
+    transaction.on_commit(partial(_ask_for_chain, scope), robust=True)
+    return event
+
+
+def _insert(event: AuditEvent) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _INSERT,
+            [
+                event.event_id,
+                event.project_id,
+                event.actor_kind,
+                event.actor_id,
+                event.actor_label,
+                event.action,
+                event.target_type,
+                event.target_id,
+                event.outcome,
+                json.dumps(event.details),
+                event.request_id,
+                event.created_at,
+            ],
+        )
+        (event.position,) = cursor.fetchone()
+    event._state.adding = False
+    event._state.db = connection.alias
+
+
+def _ask_for_chain(scope: Scope) -> None:
+    """Ask for the tenant's chain to be extended, at most twice a minute from each process."""
+    moment = time.monotonic()
+    if moment - _asked_at.get(scope.schema, -CHAIN_EVERY_SECONDS) < CHAIN_EVERY_SECONDS:
+        return
+    _asked_at[scope.schema] = moment
+    enqueue(scope=scope, kind=CHAIN_KIND, ref=scope.environment_id, dedupe_key="chain")
