@@ -40,7 +40,7 @@ class ResourceGone(NotFound):
 
     def __init__(self, resource_type: str, rid: str, version: int) -> None:
         super().__init__(
-            f"{resource_type}/{rid} was deleted; GET {resource_type}/{rid}/_history shows what it was."
+            f"{resource_type}/{rid} was deleted; GET {resource_type}/{rid}/_history shows it."
         )
         self.version = version
 

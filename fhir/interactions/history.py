@@ -5,10 +5,10 @@ from datetime import datetime
 
 from fhir.definitions import type_name, type_number
 from fhir.errors import ResourceNotFound
+from fhir.identity import check_type
 from fhir.rows import METHODS
 from fhir.sql import Row, Statement, fetch_all
 from fhir.stored import StoredResource
-from fhir.identity import check_type
 from healthcloud.tenancy.scope import active_project
 
 

@@ -2,9 +2,9 @@
 
 from fhir.definitions import type_number
 from fhir.errors import ResourceGone, ResourceNotFound
+from fhir.identity import check_type
 from fhir.rows import read_current, read_version
 from fhir.stored import StoredResource
-from fhir.identity import check_type
 from healthcloud.tenancy.scope import active_project
 
 _MAX_VERSION = 2**31 - 1

@@ -75,25 +75,29 @@ def parse(resource_type: str, query: str | Pairs, *, strict: bool = False) -> Se
     if len(pairs) > MAX_PAIRS:
         raise SearchRefused(f"A search may have {MAX_PAIRS} parameters; this has {len(pairs)}.")
     request = SearchRequest(resource_type)
-    criteria: list[Criterion] = []
-    ignored: list[Ignored] = []
-    used: list[tuple[str, str]] = []
     for name, value in pairs:
         if name in FOREIGN:
             continue
         try:
-            if name in _RESULT_PARAMETERS:
-                request = _RESULT_PARAMETERS[name](request, value)
-            elif value != "":
-                criteria.append(parse_criterion(resource_type, name, value))
+            request = _with_parameter(request, name, value)
         except UnknownSearchParameter as error:
             if strict:
                 raise
-            ignored.append(Ignored(name, error.message))
-            continue
-        if name != "_cursor":
-            used.append((name, value))
-    return replace(request, criteria=tuple(criteria), ignored=tuple(ignored), used=tuple(used))
+            ignored = (*request.ignored, Ignored(name, error.message))
+            request = replace(request, ignored=ignored)
+    return request
+
+
+def _with_parameter(request: SearchRequest, name: str, value: str) -> SearchRequest:
+    """Return the request with one parameter more; an empty value asks nothing."""
+    if name == "_cursor":
+        return replace(request, cursor=value)
+    if name in _RESULT_PARAMETERS:
+        request = _RESULT_PARAMETERS[name](request, value)
+    elif value != "":
+        criterion = parse_criterion(request.resource_type, name, value)
+        request = replace(request, criteria=(*request.criteria, criterion))
+    return replace(request, used=(*request.used, (name, value)))
 
 
 def parse_criterion(resource_type: str, name: str, value: str, depth: int = 0) -> Criterion:
@@ -125,9 +129,16 @@ def _lookup(resource_type: str, code: str, name: str) -> SearchParameter:
             f"{resource_type} has no search parameter `{code}`; GET /v1/fhir/metadata lists them.",
             param=name,
         )
-    if parameter.type == "special" or (parameter.expression is None and code != "_id"):
+    if not is_searchable(parameter):
         raise UnsupportedSearch(f"This server does not search by `{code}` yet.", param=name)
     return parameter
+
+
+def is_searchable(parameter: SearchParameter) -> bool:
+    """Tell whether this server searches by a parameter."""
+    if parameter.code in _LATER_PARAMETERS or parameter.type == "special":
+        return False
+    return parameter.expression is not None
 
 
 def _check_modifier(parameter: SearchParameter, modifier: str, name: str) -> None:
@@ -220,10 +231,6 @@ def _elements(request: SearchRequest, value: str) -> SearchRequest:
     return replace(request, elements=request.elements + names)
 
 
-def _cursor(request: SearchRequest, value: str) -> SearchRequest:
-    return replace(request, cursor=value)
-
-
 def _include(request: SearchRequest, value: str, *, iterate: bool = False) -> SearchRequest:
     include = _parse_include(value, "_include", iterate=iterate)
     return replace(request, includes=(*request.includes, include))
@@ -257,7 +264,6 @@ _RESULT_PARAMETERS: Final[dict[str, Callable[[SearchRequest, str], SearchRequest
     "_total": _total,
     "_summary": _summary,
     "_elements": _elements,
-    "_cursor": _cursor,
     "_include": _include,
     "_revinclude": _revinclude,
     "_include:iterate": lambda request, value: _include(request, value, iterate=True),

@@ -87,3 +87,20 @@ class SearchRequest:
     cursor: str = ""
     ignored: tuple[Ignored, ...] = ()
     used: tuple[tuple[str, str], ...] = field(default=())
+
+
+def types_touched(request: SearchRequest) -> set[str]:
+    """Return the other types whose content a search tests, through chains and `_has`."""
+    return {name for criterion in request.criteria for name in _types(criterion)} - {
+        request.resource_type
+    }
+
+
+def _types(criterion: Criterion) -> set[str]:
+    if isinstance(criterion, ChainCriterion):
+        return {name for part in criterion.alternatives for name in _types(part)} | {
+            criterion.resource_type
+        }
+    if isinstance(criterion, HasCriterion):
+        return _types(criterion.criterion) | {criterion.source_type}
+    return {criterion.resource_type}

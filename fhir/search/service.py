@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fhir.identity import check_type
 from fhir.search.context import SearchContext
 from fhir.search.includes import included
 from fhir.search.paging import encode_cursor, query_of
@@ -11,7 +12,6 @@ from fhir.search.query import COLUMNS, matching, page_statement, total_statement
 from fhir.search.request import Ignored, SearchRequest
 from fhir.sql import Row, fetch_all
 from fhir.stored import StoredResource
-from fhir.identity import check_type
 from healthcloud.tenancy.scope import active_project
 
 _COLUMNS = len(COLUMNS.split(","))

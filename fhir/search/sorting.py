@@ -64,7 +64,8 @@ def _side_order(resource_type: str, key: SortKey, context: SearchContext) -> Ord
     last = _LAST[sql_type][1 if key.descending else 0]
     sql = (
         f"coalesce((SELECT {value} FROM fhir_{table} v WHERE v.resource = r.pk"
-        f" AND v.project = %s::integer AND v.rtype = %s::smallint AND v.param = %s::bigint), {last})"
+        " AND v.project = %s::integer AND v.rtype = %s::smallint AND v.param = %s::bigint),"
+        f" {last})"
     )
     salt = hashes.param_salt(resource_type, key.parameter.code)
     params = (context.project, type_number(resource_type), salt)

@@ -1,0 +1,130 @@
+"""What all views of /v1/fhir share: scopes by type and verb, bytes out, errors as outcomes."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+import orjson
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.http import http_date
+from rest_framework.request import Request
+
+from fhir.api.negotiation import CONTENT_TYPE, check_accept, check_content_type, preferences
+from fhir.api.outcomes import information, outcome_of
+from fhir.resources import JsonObject
+from fhir.stored import StoredResource
+from healthcloud.api.errors import ErrorDescription
+from healthcloud.api.views import PlatformView
+from healthcloud.errors import BadRequest, Forbidden
+
+_READS: Final = frozenset({"GET", "HEAD"})
+
+
+class FhirView(PlatformView):
+    """A view of the clinical store; every method needs a project, by key, header or query."""
+
+    reads_json = False
+    project_required: ClassVar[frozenset[str]] = frozenset(
+        {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
+    )
+    readonly: ClassVar[frozenset[str]] = _READS
+    reading_posts: ClassVar[bool] = False
+    """Whether POST only reads here, as `_search` does."""
+
+    _failure: Exception | None = None
+
+    def scope_needed(self, method: str) -> str | None:
+        """Return `Observation:read` or `Observation:write`, which `fhir:read|write` include."""
+        verb = "read" if method in _READS or self.reading_posts else "write"
+        resource_type = str(self.kwargs.get("resource_type", "fhir"))
+        return f"{resource_type if resource_type[:1].isupper() else 'fhir'}:{verb}"
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        """Refuse what can't be answered in JSON before anything else is done."""
+        super().initial(request, *args, **kwargs)
+        check_accept(request.headers.get("Accept"), request.query_params.get("_format"))
+
+    def handle_exception(self, exc: Exception) -> HttpResponseBase:
+        """Keep the exception: its issue code belongs in the outcome."""
+        self._failure = exc
+        return super().handle_exception(exc)
+
+    def render_error(self, error: ErrorDescription) -> HttpResponseBase:
+        """Answer the OperationOutcome of an error."""
+        code = getattr(self._failure, "issue_code", None)
+        outcome = outcome_of(error, issue_code=code, request_id=self.request_id)
+        response = self.answer(outcome, status=error.status)
+        version = getattr(self._failure, "version", None)
+        if version is not None:
+            response["ETag"] = f'W/"{version}"'
+        return response
+
+    # --- requests -----------------------------------------------------------------------------
+
+    @property
+    def base(self) -> str:
+        """Return the address of the FHIR root as the client reached it."""
+        request = self.request._request
+        return f"{request.scheme}://{request.get_host()}/v1/fhir"
+
+    @property
+    def prefer(self) -> Mapping[str, str]:
+        """Return the client's preferences."""
+        return preferences(self.request.headers.get("Prefer"))
+
+    def query_pairs(self) -> list[tuple[str, str]]:
+        """Return the query parameters in their order, repeats included."""
+        query = self.request.query_params
+        return [(name, value) for name, values in query.lists() for value in values]
+
+    def require(self, scope: str) -> None:
+        """Raise Forbidden unless the caller holds a scope beyond the one of the route."""
+        if not self.principal.can(scope):
+            raise Forbidden(f"This credential lacks the scope `{scope}`.")
+
+    def sent(self) -> bytes:
+        """Return the body of a request that must be JSON."""
+        check_content_type(self.request.content_type or "")
+        return self.raw_body()
+
+    def raw_body(self) -> bytes:
+        """Return the body; refuse an empty one."""
+        body = self.request._request.body
+        if not body.strip():
+            raise BadRequest("The request has no body: send a FHIR resource as JSON.")
+        return body
+
+    # --- answers ------------------------------------------------------------------------------
+
+    def answer(
+        self,
+        content: bytes | JsonObject | None,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpResponse:
+        """Return a response of FHIR JSON; stored bytes go out as they are."""
+        body = orjson.dumps(content) if isinstance(content, dict) else content or b""
+        return HttpResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
+
+    def written(self, resource: StoredResource, *, status: int | None = None) -> HttpResponse:
+        """Return the answer to a write: 201 or 200, and what `Prefer: return` asks for."""
+        code = status or (201 if resource.created else 200)
+        wish = self.prefer.get("return", "representation")
+        content: bytes | JsonObject | None = resource.content
+        if wish == "minimal":
+            content = None
+        elif wish == "OperationOutcome":
+            verb = "created" if resource.created else "updated"
+            content = information(f"{resource.versioned_reference} was {verb}.")
+        headers = version_headers(resource)
+        headers["Location"] = f"{self.base}/{resource.versioned_reference}"
+        return self.answer(content, status=code, headers=headers)
+
+
+def version_headers(resource: StoredResource) -> dict[str, str]:
+    """Return ETag and Last-Modified of a version."""
+    return {
+        "ETag": resource.etag,
+        "Last-Modified": http_date(resource.updated_at.timestamp()),
+    }

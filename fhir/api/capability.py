@@ -1,0 +1,97 @@
+"""The CapabilityStatement: what this server does, from the code that does it.
+
+https://hl7.org/fhir/R4/capabilitystatement.html
+"""
+
+from functools import lru_cache
+from typing import Final
+
+from fhir.api.negotiation import FHIR_JSON
+from fhir.definitions import (
+    SearchParameter,
+    reference_parameters,
+    resource_types,
+    search_parameters,
+)
+from fhir.interactions.patch import JSON_PATCH
+from fhir.resources import JsonObject
+from fhir.search.parser import is_searchable
+
+_INTERACTIONS: Final = (
+    *("read", "vread", "update", "patch", "delete"),
+    *("history-instance", "history-type", "create", "search-type"),
+)
+_SYSTEM_INTERACTIONS: Final = ("transaction", "batch", "history-system")
+_RESULT_PARAMETERS: Final = ("_count", "_sort", "_total", "_summary", "_elements")
+_VALIDATE: Final = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
+DATE: Final = "2026-11-22"
+VERSION: Final = "0.1.0"
+
+
+@lru_cache(maxsize=8)
+def capability_statement(base: str) -> JsonObject:
+    """Return the statement for the address at which the server was reached."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "id": "healthcloud",
+        "url": f"{base}/metadata",
+        "version": VERSION,
+        "name": "HealthCloud",
+        "title": "HealthCloud FHIR R4 server",
+        "status": "active",
+        "date": DATE,
+        "publisher": "HealthCloud",
+        "kind": "instance",
+        "software": {"name": "HealthCloud", "version": VERSION},
+        "implementation": {"description": "HealthCloud", "url": base},
+        "fhirVersion": "4.0.1",
+        "format": [FHIR_JSON, "json"],
+        "patchFormat": [JSON_PATCH],
+        "rest": [_rest()],
+    }
+
+
+def _rest() -> JsonObject:
+    return {
+        "mode": "server",
+        "security": {
+            "cors": False,
+            "description": (
+                "Bearer API keys with the scopes fhir:read and fhir:write, or of one type such as"
+                " Observation:read. A key sees one organization's environment; requests name a"
+                " project by their key, the header HealthCloud-Project or project_id."
+            ),
+        },
+        "resource": [_resource(name) for name in resource_types()],
+        "interaction": [{"code": code} for code in _SYSTEM_INTERACTIONS],
+        "searchParam": [
+            {"name": name, "type": "string" if name == "_elements" else "token"}
+            for name in _RESULT_PARAMETERS
+        ],
+        "operation": [{"name": "validate", "definition": _VALIDATE}],
+    }
+
+
+def _resource(name: str) -> JsonObject:
+    known = [p for p in search_parameters(name).values() if is_searchable(p)]
+    return {
+        "type": name,
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{name}",
+        "interaction": [{"code": code} for code in _INTERACTIONS],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
+        "referencePolicy": ["literal", "logical", "local"],
+        "searchInclude": ["*", *(f"{name}:{p.code}" for p in known if p.type == "reference")],
+        "searchRevInclude": [f"{source}:{code}" for source, code in reference_parameters(name)],
+        "searchParam": [_parameter(parameter) for parameter in known],
+        "operation": [{"name": "validate", "definition": _VALIDATE}],
+    }
+
+
+def _parameter(parameter: SearchParameter) -> JsonObject:
+    return {"name": parameter.code, "definition": parameter.url, "type": parameter.type}

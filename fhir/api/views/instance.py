@@ -1,0 +1,117 @@
+"""One resource: read, vread, update, delete, history. https://hl7.org/fhir/R4/http.html"""
+
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from fhir import store
+from fhir.api.base import FhirView, version_headers
+from fhir.api.history import history_links, history_options
+from fhir.bundles import historyset
+from fhir.errors import ResourceMismatch
+from fhir.identity import check_type
+from fhir.interactions.patch import patch
+from fhir.resources import parse
+from fhir.search.parser import parse as parse_search
+from fhir.search.summary import subset
+from fhir.stored import StoredResource
+
+
+class InstanceView(FhirView):
+    """`/v1/fhir/{type}/{id}`."""
+
+    def get(self, request: Request, resource_type: str, id: str) -> HttpResponse:
+        """Answer the current version, or 304 where the client has it."""
+        found = store.read(resource_type=resource_type, id=id)
+        return answer_version(self, found)
+
+    def put(self, request: Request, resource_type: str, id: str) -> HttpResponse:
+        """Store the next version, or the first."""
+        check_type(resource_type)
+        parsed = parse(self.sent())
+        if parsed.id is None:
+            raise ResourceMismatch(f"The body must have the id `{id}`, as the address.", param="id")
+        result = store.update(
+            resource_type=resource_type,
+            id=id,
+            resource=parsed,
+            actor=self.actor,
+            now=self.now,
+            if_match=request.headers.get("If-Match"),
+        )
+        return self.written(result)
+
+    def patch(self, request: Request, resource_type: str, id: str) -> HttpResponse:
+        """Apply a JSON Patch."""
+        result = patch(
+            resource_type=resource_type,
+            id=id,
+            document=self.raw_body(),
+            content_type=request.content_type or "",
+            actor=self.actor,
+            now=self.now,
+            if_match=request.headers.get("If-Match"),
+        )
+        return self.written(result)
+
+    def delete(self, request: Request, resource_type: str, id: str) -> HttpResponse:
+        """Delete; also what is gone already."""
+        version = store.delete(
+            resource_type=resource_type,
+            id=id,
+            actor=self.actor,
+            now=self.now,
+            if_match=request.headers.get("If-Match"),
+        )
+        headers = {"ETag": f'W/"{version}"'} if version else None
+        return self.answer(None, status=204, headers=headers)
+
+
+class VersionView(FhirView):
+    """`/v1/fhir/{type}/{id}/_history/{version}`."""
+
+    def get(self, request: Request, resource_type: str, id: str, version: str) -> HttpResponse:
+        """Answer one version."""
+        found = store.vread(resource_type=resource_type, id=id, version=version)
+        return answer_version(self, found)
+
+
+class InstanceHistoryView(FhirView):
+    """`/v1/fhir/{type}/{id}/_history`."""
+
+    def get(self, request: Request, resource_type: str, id: str) -> HttpResponse:
+        """Answer all versions, newest first."""
+        page = store.history(resource_type=resource_type, id=id, **history_options(self))
+        links = history_links(self, page)
+        return self.answer(historyset(page, base=self.base, links=links, now=self.now))
+
+
+def answer_version(view: FhirView, found: StoredResource) -> HttpResponse:
+    """Answer a version, the part of it that `_summary` or `_elements` ask for, or 304."""
+    if _is_known(view.request, found):
+        return view.answer(None, status=304, headers=version_headers(found))
+    content = found.content
+    pairs = [(n, v) for n, v in view.query_pairs() if n in {"_summary", "_elements"}]
+    if pairs:
+        wish = parse_search(found.resource_type, pairs)
+        content = subset(found.resource_type, content, summary=wish.summary, elements=wish.elements)
+    return view.answer(content, headers=version_headers(found))
+
+
+def _is_known(request: Request, found: StoredResource) -> bool:
+    """Tell whether If-None-Match or If-Modified-Since say that the client has this version."""
+    tags = request.headers.get("If-None-Match")
+    if tags is not None:
+        return tags.strip() == "*" or found.etag in [tag.strip() for tag in tags.split(",")]
+    since = _http_date(request.headers.get("If-Modified-Since"))
+    return since is not None and found.updated_at.replace(microsecond=0) <= since
+
+
+def _http_date(text: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text) if text else None
+    except (TypeError, ValueError):
+        return None
+    return moment if moment is None or moment.tzinfo else None

@@ -1,0 +1,76 @@
+"""The system: batch and transaction, history; and whatever this server does not do yet."""
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from fhir import store
+from fhir.api.base import FhirView
+from fhir.api.history import history_links, history_options
+from fhir.api.outcomes import outcome_of
+from fhir.bundles import historyset
+from fhir.definitions import is_resource_type
+from fhir.errors import InvalidBundle, NotSupported, UnknownResourceType
+from fhir.interactions.batch import batch
+from fhir.interactions.bundle import response_bundle
+from fhir.interactions.transaction import transaction
+from fhir.resources import JsonObject, parse
+from healthcloud.api.errors import describe, log_error
+from healthcloud.errors import NotFound
+
+
+class SystemView(FhirView):
+    """`/v1/fhir`."""
+
+    def get(self, request: Request) -> HttpResponse:
+        """Search across types: not there yet."""
+        raise NotSupported("This server does not search across types yet: GET /v1/fhir/{type}.")
+
+    def post(self, request: Request) -> HttpResponse:
+        """Do a batch or a transaction."""
+        bundle = parse(self.sent())
+        kind = bundle.data.get("type")
+        if bundle.resource_type != "Bundle" or kind not in {"batch", "transaction"}:
+            raise InvalidBundle(
+                "POST a Bundle of type batch or transaction here, and others to /v1/fhir/{type}.",
+                param="Bundle.type",
+            )
+        if kind == "transaction":
+            answers = transaction(bundle=bundle, actor=self.actor, now=self.now)
+        else:
+            answers = batch(bundle=bundle, actor=self.actor, now=self.now, failed=self.failed)
+        wish = self.prefer.get("return", "representation")
+        body = response_bundle(f"{kind}-response", answers, representation=wish == "representation")
+        return self.answer(body)
+
+    def failed(self, error: Exception) -> tuple[int, JsonObject]:
+        """Return status and OperationOutcome of an entry's error."""
+        description = describe(error)
+        log_error(error, description, self.request._request)
+        code = getattr(error, "issue_code", None)
+        return description.status, outcome_of(description, issue_code=code)
+
+
+class SystemHistoryView(FhirView):
+    """`/v1/fhir/_history`."""
+
+    def get(self, request: Request) -> HttpResponse:
+        """Answer all versions in the project, newest first."""
+        page = store.history(**history_options(self))
+        links = history_links(self, page)
+        return self.answer(historyset(page, base=self.base, links=links, now=self.now))
+
+
+class UnknownFhirView(FhirView):
+    """Every other address under /v1/fhir: what R4 defines is 501, the rest 404."""
+
+    def get(self, request: Request, rest: str = "") -> HttpResponse:
+        """Refuse, and say what the address would be."""
+        names = rest.strip("/").split("/")
+        operation = next((name for name in names if name.startswith("$")), None)
+        if operation:
+            raise NotSupported(f"This server does not do the operation `{operation[:60]}` yet.")
+        if not is_resource_type(names[0]):
+            raise UnknownResourceType(names[0])
+        raise NotFound(f"There is nothing at /v1/fhir/{rest[:120]}.")
+
+    post = put = patch = delete = get

@@ -1,0 +1,107 @@
+"""One type: search, create, conditional update and delete, history."""
+
+from dataclasses import replace
+from urllib.parse import parse_qsl
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from fhir import store
+from fhir.api.base import FhirView
+from fhir.api.history import history_links, history_options
+from fhir.api.negotiation import FORM, check_content_type
+from fhir.api.outcomes import information
+from fhir.bundles import historyset, searchset
+from fhir.identity import check_type
+from fhir.search.parser import parse
+from fhir.search.request import types_touched
+from fhir.search.service import run
+
+
+class TypeView(FhirView):
+    """`/v1/fhir/{type}`."""
+
+    def get(self, request: Request, resource_type: str) -> HttpResponse:
+        """Search the type."""
+        return answer_search(self, resource_type, self.query_pairs())
+
+    def post(self, request: Request, resource_type: str) -> HttpResponse:
+        """Create a resource, unless If-None-Exist finds it."""
+        check_type(resource_type)
+        result = store.create(
+            resource=self.sent(),
+            resource_type=resource_type,
+            actor=self.actor,
+            now=self.now,
+            if_none_exist=request.headers.get("If-None-Exist"),
+        )
+        return self.written(result)
+
+    def put(self, request: Request, resource_type: str) -> HttpResponse:
+        """Update the one resource that matches the query, or create it."""
+        result = store.update_where(
+            resource_type=resource_type,
+            criteria=request._request.META.get("QUERY_STRING", ""),
+            resource=self.sent(),
+            actor=self.actor,
+            now=self.now,
+            if_match=request.headers.get("If-Match"),
+        )
+        return self.written(result)
+
+    def delete(self, request: Request, resource_type: str) -> HttpResponse:
+        """Delete the one resource that matches the query."""
+        version = store.delete_where(
+            resource_type=resource_type,
+            criteria=request._request.META.get("QUERY_STRING", ""),
+            actor=self.actor,
+            now=self.now,
+        )
+        if version is None:
+            return self.answer(information(f"No {resource_type} matches; nothing was deleted."))
+        return self.answer(None, status=204, headers={"ETag": f'W/"{version}"'})
+
+
+class SearchView(FhirView):
+    """`/v1/fhir/{type}/_search`: the parameters in a form, the query or both."""
+
+    reading_posts = True
+    readonly = frozenset({"GET", "HEAD", "POST"})
+    idempotent = frozenset()
+
+    def get(self, request: Request, resource_type: str) -> HttpResponse:
+        """Search the type."""
+        return answer_search(self, resource_type, self.query_pairs())
+
+    def post(self, request: Request, resource_type: str) -> HttpResponse:
+        """Search the type."""
+        pairs = self.query_pairs()
+        body = request._request.body
+        if body:
+            check_content_type(request.content_type or "", FORM)
+            pairs += parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+        return answer_search(self, resource_type, pairs)
+
+
+class TypeHistoryView(FhirView):
+    """`/v1/fhir/{type}/_history`."""
+
+    def get(self, request: Request, resource_type: str) -> HttpResponse:
+        """Answer all versions of a type, newest first."""
+        page = store.history(resource_type=resource_type, **history_options(self))
+        links = history_links(self, page)
+        return self.answer(historyset(page, base=self.base, links=links, now=self.now))
+
+
+def answer_search(view: FhirView, resource_type: str, pairs: list[tuple[str, str]]) -> HttpResponse:
+    """Answer a page of a search, with nothing in it that the caller may not read."""
+    check_type(resource_type)
+    strict = view.prefer.get("handling") == "strict"
+    request = parse(resource_type, pairs, strict=strict)
+    for touched in types_touched(request):
+        view.require(f"{touched}:read")
+    found = run(request, now=view.now)
+    readable = [r for r in found.included if view.principal.can(f"{r.resource_type}:read")]
+    result = replace(found, included=readable)
+    address = f"{view.base}/{resource_type}"
+    return view.answer(searchset(result, base=view.base, address=address, now=view.now))

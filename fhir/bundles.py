@@ -1,0 +1,116 @@
+"""Bundles of answers, put together from stored bytes. https://hl7.org/fhir/R4/bundle.html"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import orjson
+
+from fhir.indexing import own_base
+from fhir.interactions.history import HistoryEntry, HistoryPage
+from fhir.resources import JsonObject, instant, new_id
+from fhir.search.request import Ignored
+from fhir.search.service import SearchResult
+from fhir.search.summary import subset
+from fhir.stored import StoredResource
+
+
+def searchset(
+    result: SearchResult, *, now: datetime, base: str | None = None, address: str | None = None
+) -> bytes:
+    """Return the Bundle of one page of a search; `address` is that of the search."""
+    request = result.request
+    base = base or own_base().rstrip("/")
+    address = address or f"{base}/{request.resource_type}"
+    entries = [
+        _found(
+            match,
+            subset(
+                match.resource_type,
+                match.content,
+                summary=request.summary,
+                elements=request.elements,
+            ),
+            base,
+            b"match",
+        )
+        for match in result.entries
+    ]
+    entries += [_found(other, other.content, base, b"include") for other in result.included]
+    if result.ignored:
+        outcome = orjson.dumps(ignored_outcome(result.ignored))
+        entries.append(b'{"resource":' + outcome + b',"search":{"mode":"outcome"}}')
+    links = [("self", f"{address}?{result.self_query}" if result.self_query else address)]
+    if result.next_query:
+        links.append(("next", f"{address}?{result.next_query}"))
+    return _bundle("searchset", links, entries, total=result.total, now=now)
+
+
+def historyset(
+    page: HistoryPage, *, base: str, links: Sequence[tuple[str, str]], now: datetime
+) -> bytes:
+    """Return the Bundle of one page of a history."""
+    entries = [_past(entry, base) for entry in page.entries]
+    return _bundle("history", links, entries, total=page.total, now=now)
+
+
+def _bundle(
+    kind: str,
+    links: Sequence[tuple[str, str]],
+    entries: Sequence[bytes],
+    *,
+    total: int | None,
+    now: datetime,
+) -> bytes:
+    head: JsonObject = {
+        "resourceType": "Bundle",
+        "id": new_id(),
+        "meta": {"lastUpdated": instant(now)},
+        "type": kind,
+    }
+    if total is not None:
+        head["total"] = total
+    head["link"] = [{"relation": relation, "url": url} for relation, url in links]
+    if not entries:
+        return orjson.dumps(head)
+    return orjson.dumps(head)[:-1] + b',"entry":[' + b",".join(entries) + b"]}"
+
+
+def _found(resource: StoredResource, content: bytes, base: str, mode: bytes) -> bytes:
+    url = f"{base}/{resource.reference}".encode()
+    return (
+        b'{"fullUrl":"' + url + b'","resource":' + content + b',"search":{"mode":"' + mode + b'"}}'
+    )
+
+
+def _past(entry: HistoryEntry, base: str) -> bytes:
+    version = entry.version
+    target = version.resource_type if entry.method == "POST" else version.reference
+    status = {"DELETE": "204", "POST": "201"}.get(entry.method, "200")
+    if entry.method == "PUT" and version.version == 1:
+        status = "201"
+    tail = orjson.dumps(
+        {
+            "request": {"method": entry.method, "url": target},
+            "response": {
+                "status": status,
+                "etag": version.etag,
+                "lastModified": instant(version.updated_at),
+            },
+        }
+    )
+    head = b'{"fullUrl":"' + f"{base}/{version.reference}".encode() + b'",'
+    resource = b"" if entry.deleted else b'"resource":' + version.content + b","
+    return head + resource + tail[1:]
+
+
+def ignored_outcome(ignored: Sequence[Ignored]) -> JsonObject:
+    """Return the OperationOutcome that names the search parameters that were left out."""
+    issues = [
+        {
+            "severity": "warning",
+            "code": "not-supported",
+            "diagnostics": f"`{entry.name}` was ignored: {entry.reason}",
+        }
+        for entry in ignored
+    ]
+    return {"resourceType": "OperationOutcome", "issue": issues}

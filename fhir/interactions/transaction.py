@@ -1,0 +1,242 @@
+"""transaction: all entries or none. https://hl7.org/fhir/R4/http.html#transaction
+
+Entries are worked on in the order of the rules: delete, create, update, read. Ids are given and
+references resolved before anything is written; then all versions are written together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, TypeVar
+
+from django.db import transaction as database
+
+from fhir.definitions import type_number
+from fhir.errors import InvalidBundle, InvalidResource, MultipleMatches, NotSupported
+from fhir.hashes import self_hash
+from fhir.identity import check_body_id, check_id, check_if_match, check_type
+from fhir.interactions.bundle import (
+    Answer,
+    Entry,
+    answer_deleted,
+    answer_written,
+    needs_resource,
+    read_entries,
+)
+from fhir.interactions.conditional import match_one
+from fhir.interactions.entry_read import answer_read
+from fhir.interactions.references import conditional_references, resolve
+from fhir.resources import ParsedResource, new_id
+from fhir.rows import CurrentRow, NewVersion, lock_current
+from fhir.search.service import search
+from fhir.stored import StoredResource
+from fhir.writing import Write, accept, stored
+from healthcloud.actors import Actor
+from healthcloud.errors import HealthCloudError
+
+_ORDER: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a transaction will do, as it becomes known."""
+
+    write: Write
+    now: datetime
+    keys: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """Position of each entry that writes, with type and id."""
+    targets: dict[str, str] = field(default_factory=dict)
+    """Full URLs and conditional references, with the `Type/id` that each stands for."""
+    found: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Conditions of creates, with the position of the entry that creates."""
+    answers: dict[int, Answer] = field(default_factory=dict)
+    """Answers by position."""
+
+    def name(self, entry: Entry, reference: str) -> None:
+        """Let the entry's full URL stand for a reference, and its old `Type/id` too."""
+        if entry.full_url:
+            self.targets[entry.full_url] = reference
+            parts = entry.full_url.rsplit("/", 2)
+            if len(parts) == 3 and parts[1] == entry.resource_type:
+                self.targets[f"{parts[1]}/{parts[2]}"] = reference
+
+
+def transaction(*, bundle: ParsedResource, actor: Actor, now: datetime) -> list[Answer]:
+    """Do all entries in one transaction and return their answers in the order of the Bundle.
+
+    Raises the error of the first entry that fails, naming the entry, and nothing is changed.
+    """
+    entries = read_entries(bundle)
+    plan = Plan(Write.begin(actor=actor, now=now), now)
+    ordered = sorted(entries, key=lambda entry: _ORDER.index(entry.method))
+    with database.atomic():
+        for entry in ordered:
+            _at(entry, lambda entry=entry: _identify(entry, plan))
+        _refuse_overlap(plan)
+        for entry in ordered:
+            _at(entry, lambda entry=entry: _find_references(entry, plan))
+        _write(ordered, plan)
+        for entry in ordered:
+            if entry.method in {"GET", "HEAD"}:
+                plan.answers[entry.position] = _at(
+                    entry, lambda entry=entry: answer_read(entry, now=now)
+                )
+    return [plan.answers[entry.position] for entry in entries]
+
+
+def _at(entry: Entry, work: Callable[[], T]) -> T:
+    """Work on an entry; let its error say which entry failed."""
+    try:
+        return work()
+    except InvalidResource as error:
+        issues = [dict(issue) for issue in error.details if isinstance(issue, dict)]
+        for issue in issues:
+            paths = issue.get("expression") or [entry.resource_type]
+            issue["expression"] = [
+                f"{entry.where}.resource{'.' + p.partition('.')[2] if '.' in p else ''}"
+                for p in paths
+            ]
+        raise InvalidResource(entry.where, issues) from None
+    except HealthCloudError as error:
+        error.message = f"{entry.where}: {error.message}"
+        error.param = f"{entry.where}.request"
+        raise
+
+
+def _identify(entry: Entry, plan: Plan) -> None:
+    """Find out which id the entry is about, before anything is written."""
+    if entry.method in {"GET", "HEAD"}:
+        return
+    check_type(entry.resource_type)
+    if entry.method == "PATCH":
+        raise NotSupported("This server does not patch inside a transaction yet.")
+    if entry.method == "POST":
+        _identify_create(entry, plan)
+    elif entry.method == "PUT":
+        _identify_update(entry, plan)
+    else:
+        _identify_delete(entry, plan)
+
+
+def _identify_create(entry: Entry, plan: Plan) -> None:
+    if entry.id is not None:
+        raise NotSupported(f"This server does not do `POST {entry.path}` in a Bundle yet.")
+    if entry.if_none_exist:
+        condition = (entry.resource_type, entry.if_none_exist)
+        earlier = plan.found.setdefault(condition, entry.position)
+        if earlier != entry.position and earlier in plan.keys:
+            plan.name(entry, "/".join(plan.keys[earlier]))
+            return
+        existing = match_one(*condition, now=plan.now)
+        if existing is not None:
+            plan.name(entry, existing.reference)
+            plan.answers[entry.position] = answer_written(existing)
+            return
+    _plan_write(entry, new_id(), plan)
+
+
+def _identify_update(entry: Entry, plan: Plan) -> None:
+    resource = needs_resource(entry)
+    rid = entry.id
+    if rid is None:
+        existing = match_one(entry.resource_type, entry.query, now=plan.now)
+        rid = existing.id if existing else resource.id or new_id()
+        if resource.id is not None:
+            check_body_id(resource, rid)
+    else:
+        check_body_id(resource, rid)
+    check_id(rid)
+    _plan_write(entry, rid, plan)
+
+
+def _identify_delete(entry: Entry, plan: Plan) -> None:
+    rid = entry.id
+    if rid is None:
+        existing = match_one(entry.resource_type, entry.query, now=plan.now)
+        if existing is None:
+            plan.answers[entry.position] = answer_deleted(None)
+            return
+        rid = existing.id
+    check_id(rid)
+    plan.keys[entry.position] = (entry.resource_type, rid)
+
+
+def _plan_write(entry: Entry, rid: str, plan: Plan) -> None:
+    plan.keys[entry.position] = (entry.resource_type, rid)
+    plan.name(entry, f"{entry.resource_type}/{rid}")
+
+
+def _refuse_overlap(plan: Plan) -> None:
+    """Two entries may not write the same resource: the outcome would depend on their order."""
+    seen: dict[tuple[str, str], int] = {}
+    for position, key in plan.keys.items():
+        if key in seen:
+            raise InvalidBundle(
+                f"Bundle.entry[{seen[key]}] and Bundle.entry[{position}] both write"
+                f" {key[0]}/{key[1]}; a transaction may write a resource once.",
+                param=f"Bundle.entry[{position}]",
+            )
+        seen[key] = position
+
+
+def _find_references(entry: Entry, plan: Plan) -> None:
+    """Resolve the entry's conditional references; each must match exactly one resource."""
+    if entry.resource is None:
+        return
+    for resource_type, query in conditional_references(entry.resource):
+        name = f"{resource_type}?{query}"
+        if name in plan.targets:
+            continue
+        pairs = f"{query}&_count=2"
+        matches = search(
+            resource_type=resource_type, query=pairs, now=plan.now, strict=True
+        ).entries
+        if len(matches) != 1:
+            how_many = "no resource" if not matches else "several resources"
+            raise MultipleMatches(f"The reference `{name}` matches {how_many}.")
+        plan.targets[name] = matches[0].reference
+
+
+def _write(ordered: list[Entry], plan: Plan) -> None:
+    """Lock what is there, make all versions, and write them together."""
+    existing = [
+        (type_number(plan.keys[entry.position][0]), plan.keys[entry.position][1])
+        for entry in ordered
+        if entry.position in plan.keys and entry.method != "POST"
+    ]
+    current = lock_current(plan.write.project, existing)
+    versions: list[NewVersion] = []
+    for entry in ordered:
+        if entry.position in plan.keys:
+            row = current.get(self_hash(*plan.keys[entry.position]))
+            version = _at(entry, lambda entry=entry, row=row: _version(entry, row, plan))
+            if version is not None:
+                versions.append(version)
+    plan.write.write_all(versions)
+    for entry in ordered:
+        if entry.position not in plan.answers and entry.if_none_exist:
+            first = plan.found[entry.resource_type, entry.if_none_exist]
+            plan.answers[entry.position] = plan.answers[first]
+
+
+def _version(entry: Entry, row: CurrentRow | None, plan: Plan) -> NewVersion | None:
+    """Return the entry's version and note its answer; None where there is nothing to delete."""
+    resource_type, rid = plan.keys[entry.position]
+    is_there = row is not None and row.content is not None
+    if entry.method != "POST":
+        check_if_match(entry.if_match, row.version if row and is_there else None)
+    if entry.method == "DELETE":
+        if row is None or row.content is None:
+            plan.answers[entry.position] = answer_deleted(row.version if row else None)
+            return None
+        version = plan.write.deletion_of(resource_type, rid, row)
+        plan.answers[entry.position] = answer_deleted(version.version)
+        return version
+    parsed = accept(resolve(needs_resource(entry), plan.targets), resource_type=resource_type)
+    version = plan.write.version_of(parsed, rid=rid, method=entry.method, current=row)
+    result: StoredResource = stored(
+        version, resource_type, plan.write.updated, created=not is_there
+    )
+    plan.answers[entry.position] = answer_written(result)
+    return version
