@@ -85,10 +85,20 @@ def _stated(definition: Input, index: StatementIndex, now: datetime) -> Finding:
 
 def _denials(definition: Input, index: StatementIndex) -> list[Statement]:
     """Return the statements that deny a finding without naming it, newest first."""
-    absent = [s for s in index.stating(sorted(definition.absent_codes)) if _is_asserted(s)]
+    absent = [
+        s
+        for s in index.stating(sorted(definition.absent_codes))
+        if _is_asserted(s) and (s.role == "code" or _answers(definition, s))
+    ]
     umbrella = index.stating(sorted(definition.umbrella_codes))
     denied = [s for s in umbrella if s.role == "code" and _asserted(definition, s) is False]
     return sorted((*absent, *denied), key=lambda s: s.order, reverse=True)
+
+
+def _answers(definition: Input, statement: Statement) -> bool:
+    """Whether a value answers a question about this finding, not about something else."""
+    asked = set(values.codes(statement.element.get("code")))
+    return bool(asked & (definition.codes | definition.umbrella_codes))
 
 
 def _source(statement: Statement) -> Source:

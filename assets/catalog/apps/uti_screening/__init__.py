@@ -1,0 +1,1 @@
+"""UTI screening as an app: the agent, its laboratory, synthetic patients, and the workflow."""
