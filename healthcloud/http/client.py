@@ -29,7 +29,7 @@ logger = logging.getLogger("healthcloud.http")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
 LONGEST_RETRY_AFTER_SECONDS = 10.0
-_IDENTIFIER = re.compile(r"^(?=.*\d)[\w.~%|:-]{6,}$|^[\w.~%-]{25,}$|^\d+$")
+_IDENTIFIER = re.compile(r"^(?=(?:.*\d){2})[\w.~%|:-]{6,}$|^[\w.~%-]{25,}$|^\d+$")
 
 
 @dataclass(frozen=True, slots=True)
