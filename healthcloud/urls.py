@@ -12,6 +12,7 @@ handler500 = "healthcloud.api.handlers.server_error"
 urlpatterns = [
     path("", RedirectView.as_view(url="/studio/")),
     path("", include("healthcloud.api.urls")),
+    path("", include("healthcloud.organizations.explorer")),
     path("v1/", include("healthcloud.organizations.api.urls")),
     path("v1/", include("healthcloud.events.api.urls")),
     path("v1/", include("healthcloud.audit.api.urls")),

@@ -1,7 +1,174 @@
-"""OpenAPI 3.1: each route with its scope, its answers with scope metadata, and the error shape."""
+"""OpenAPI 3.1: each route with its scope, its answers with scope metadata, and the error shape.
 
+A view that says nothing gets a JSON object as body and answer; `extend_schema` says more.
+"""
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from django.http import HttpRequest, HttpResponse
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.types import OpenApiTypes
+
+from healthcloud.api.components import COMPONENTS, ERRORS, EXAMPLES, HEADERS, TAGS
+from healthcloud.api.renderers import dump_json
+
+Schema = dict[str, Any]
+
+_SUCCESS: Final = re.compile(r"2\d\d")
+_JSON: Final = "application/json"
+_FHIR: Final = "application/fhir+json"
+_VARIABLE: Final = re.compile(r"[{}]")
 
 
 class PlatformSchema(AutoSchema):  # type: ignore[misc]  # drf-spectacular is untyped
-    """Describes a PlatformView."""
+    """Describes one operation of a PlatformView."""
+
+    def get_operation(self, *args: object, **kwargs: object) -> Schema | None:
+        """Return the operation with scope, parameters, errors and examples added."""
+        operation = cast("Schema | None", super().get_operation(*args, **kwargs))
+        if operation is None:
+            return None
+        self._add_scope(operation)
+        self._add_parameters(operation)
+        self._complete_answers(operation)
+        self._add_examples(operation)
+        return operation
+
+    def get_operation_id(self) -> str:
+        """Return a name that is unique because the path is in it."""
+        path = _VARIABLE.sub("", self.path.removeprefix("/v1/"))
+        if path.endswith("/"):
+            path += "root"
+        words = re.split(r"[^A-Za-z0-9]+", path)
+        return "_".join([self.method.lower(), *[word for word in words if word]])
+
+    def get_tags(self) -> list[str]:
+        """Return the resource that the path begins with."""
+        return [self.path.removeprefix("/v1/").split("/")[0] or "platform"]
+
+    def get_summary(self) -> str | None:
+        """Return the first line of the handler's docstring."""
+        text = str(self.get_description() or "").strip()
+        return text.splitlines()[0].rstrip(".") if text else None
+
+    def get_auth(self) -> list[Schema]:
+        """Return the ways to authenticate, the same everywhere."""
+        return [{"ApiKey": []}, {"AccessToken": []}, {"Session": []}]
+
+    def get_request_serializer(self) -> object:
+        """Return a JSON object for a view that declares no body."""
+        return OpenApiTypes.OBJECT
+
+    def get_response_serializers(self) -> object:
+        """Return a JSON object for a view that declares no answer."""
+        return OpenApiTypes.OBJECT
+
+    def get_serializer_name(self, serializer: object, direction: str) -> str:
+        """Return the class's name behind its app's, since two apps may use one name."""
+        name = str(super().get_serializer_name(serializer, direction))
+        app = type(serializer).__module__.split(".")[0]
+        return name if app == "healthcloud" else f"{app.title()}{name}"
+
+    def _is_list_view(self, serializer: object = None) -> bool:
+        return bool(getattr(serializer, "many", False))
+
+    def _reads_json(self) -> bool:
+        return bool(getattr(self.view, "reads_json", True))
+
+    def _add_scope(self, operation: Schema) -> None:
+        needed = getattr(self.view, "required_scopes", {}).get(self.method)
+        if needed is None:
+            return
+        operation["x-required-scope"] = needed
+        said = "Any valid credential." if needed == "*" else f"Scope: `{needed}`."
+        operation["description"] = f"{operation.get('description', '').strip()}\n\n{said}".strip()
+
+    def _add_parameters(self, operation: Schema) -> None:
+        wanted = ["Project", "Version"]
+        if self.method in getattr(self.view, "idempotent", ()):
+            wanted.append("IdempotencyKey")
+        parameters = operation.setdefault("parameters", [])
+        parameters += [{"$ref": f"#/components/parameters/{name}"} for name in wanted]
+
+    def _complete_answers(self, operation: Schema) -> None:
+        answers = operation["responses"]
+        for status, answer in answers.items():
+            if _SUCCESS.fullmatch(status):
+                self._complete_success(answer)
+        family = "Error" if self._reads_json() else "FhirError"
+        for status in ERRORS:
+            answers.setdefault(status, {"$ref": f"#/components/responses/{family}{status}"})
+
+    def _complete_success(self, answer: Schema) -> None:
+        names = dict.fromkeys([*HEADERS, *answer.get("headers", {})])
+        own = answer.get("headers", {})
+        answer["headers"] = {
+            name: own.get(name, {"$ref": f"#/components/headers/{name}"}) for name in names
+        }
+        content = answer.get("content", {})
+        if not self._reads_json():
+            if _JSON in content:
+                content[_FHIR] = content.pop(_JSON)
+            return
+        for media in content.values():
+            media["schema"] = _with_scope(media.get("schema", {}))
+
+    def _add_examples(self, operation: Schema) -> None:
+        example = EXAMPLES.get((self.method, self.path))
+        if example is None:
+            return
+        body = operation.get("requestBody", {}).get("content", {}).get(_JSON)
+        if body is not None and example.request is not None:
+            body["example"] = example.request
+        if example.response is None:
+            return
+        for status, answer in operation["responses"].items():
+            if _SUCCESS.fullmatch(status) and _JSON in answer.get("content", {}):
+                answer["content"][_JSON]["example"] = example.response
+
+
+def _with_scope(schema: Schema) -> Schema:
+    """Return the schema of an answer with the three members that each answer carries."""
+    scope = {"$ref": "#/components/schemas/ScopeMetadata"}
+    if schema.get("type") == "array":
+        page = {
+            "type": "object",
+            "required": ["data", "meta"],
+            "properties": {"data": schema, "meta": {"$ref": "#/components/schemas/ListMeta"}},
+        }
+        return {"allOf": [page, scope]}
+    return {"allOf": [schema, scope]} if schema else scope
+
+
+@functools.lru_cache(maxsize=1)
+def document() -> bytes:
+    """Return the OpenAPI document of this process's routes."""
+    return dump_json(build())
+
+
+def build() -> Schema:
+    """Return the OpenAPI document as a tree."""
+    tree = cast("Schema", SchemaGenerator().get_schema(request=None, public=True))
+    components = tree.setdefault("components", {})
+    for kind, entries in COMPONENTS.items():
+        components.setdefault(kind, {}).update(cast("Mapping[str, object]", entries))
+    used = {
+        tag
+        for operations in tree["paths"].values()
+        for operation in operations.values()
+        for tag in operation.get("tags", [])
+    }
+    described = {tag: TAGS.get(tag, "") for tag in sorted(used)}
+    tree["tags"] = [{"name": tag, "description": text} for tag, text in described.items()]
+    return tree
+
+
+def openapi(request: HttpRequest) -> HttpResponse:
+    """Answer the OpenAPI document; it needs no key."""
+    response = HttpResponse(document(), content_type=_JSON)
+    response["Cache-Control"] = "public, max-age=60"
+    return response

@@ -2,4 +2,9 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = [path("", include("healthcloud.api.health"))]
+from healthcloud.api.openapi import openapi
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("healthcloud.api.health")),
+    path("v1/openapi.json", openapi, name="openapi"),
+]

@@ -322,6 +322,8 @@ class PlatformView(APIView):
 class UnknownRoute(PlatformView):
     """Answers every address under /v1 that no other route knows."""
 
+    schema = None
+
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         """Say 404 whoever asks; a valid credential still gets its scope answered."""
         try:

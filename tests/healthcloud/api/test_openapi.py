@@ -1,0 +1,64 @@
+"""The OpenAPI document: valid, without warnings, the scope and the errors in every answer."""
+
+import json
+
+import pytest
+from django.test import Client
+from drf_spectacular.drainage import GENERATOR_STATS
+from openapi_spec_validator import validate
+
+from healthcloud.api.openapi import build
+from healthcloud.api.renderers import dump_json
+
+
+@pytest.fixture(scope="module")
+def tree() -> dict[str, object]:
+    GENERATOR_STATS.reset()
+    return json.loads(dump_json(build()))
+
+
+def test_it_is_valid_openapi_3_1_without_a_warning(tree: dict[str, object]) -> None:
+    validate(tree)
+    assert tree["openapi"].startswith("3.1")
+    assert dict(GENERATOR_STATS._warn_cache) == {}
+    assert dict(GENERATOR_STATS._error_cache) == {}
+
+
+def operations(tree: dict[str, object]) -> list[tuple[str, str, dict[str, object]]]:
+    return [
+        (path, method, operation)
+        for path, methods in tree["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_every_operation_has_a_summary_a_scope_and_every_error(tree: dict[str, object]) -> None:
+    for path, method, operation in operations(tree):
+        assert operation["summary"], (path, method)
+        assert {"400", "401", "403", "404", "422", "429", "500"} <= set(operation["responses"])
+
+
+def test_every_success_carries_the_scope_in_body_and_headers(tree: dict[str, object]) -> None:
+    for path, method, operation in operations(tree):
+        for status, answer in operation["responses"].items():
+            if not status.startswith("2"):
+                continue
+            assert "HealthCloud-Environment" in answer["headers"], (path, method)
+            schema = answer.get("content", {}).get("application/json", {}).get("schema")
+            if schema is not None:
+                assert {"$ref": "#/components/schemas/ScopeMetadata"} in schema["allOf"]
+
+
+def test_the_mission_requests_are_the_examples(tree: dict[str, object]) -> None:
+    body = tree["paths"]["/v1/workflows/run"]["post"]["requestBody"]["content"]
+    assert body["application/json"]["example"] == {
+        "workflow_id": "uti_screening",
+        "input": {"patient_id": "pat_123"},
+    }
+
+
+@pytest.mark.django_db
+def test_it_is_served_without_a_key() -> None:
+    response = Client().get("/v1/openapi.json")
+    assert response.status_code == 200
+    assert response.json()["info"]["title"] == "HealthCloud API"
