@@ -1,4 +1,4 @@
-"""The JSON Schema of definitions, made from the table of kinds: `/v1/workflows/schema.json`. Pure."""
+"""The JSON Schema of definitions, made from the table of kinds: /v1/workflows/schema.json. Pure."""
 
 from functools import lru_cache
 from typing import Any, Final
