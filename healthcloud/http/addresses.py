@@ -79,7 +79,8 @@ def check_url(url: str, *, allow_loopback: bool) -> None:
     parsed, reach = parse_url(url, allow_loopback=allow_loopback)
     try:
         pinned_addresses(parsed.host, parsed.port or 443, reach)
-    except (OSError, UnicodeError):
-        return
-    except AddressRefused as error:
-        raise AddressRefused(error.message, param="url") from None
+    except (OSError, UnicodeError, AddressRefused) as error:
+        if reach == "loopback":  # plain http to anything but this machine
+            raise UrlRefused("The URL must start with https://.", param="url") from None
+        if isinstance(error, AddressRefused):
+            raise AddressRefused(error.message, param="url") from None
