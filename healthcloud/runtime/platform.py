@@ -146,7 +146,7 @@ class LocalPlatform:
         url = f"http://127.0.0.1:{port}"
         self.environment["HEALTHCLOUD_SIMULATOR_URL"] = url
         command = self._python(_MANAGE, "runsimulators", "--port", str(port))
-        ready = partial(_answers, f"{url}/livez")
+        ready = partial(_answers, f"{url}/health")
         process = self._process("Vendor simulators", "simulators", command, ready)
         self.step(
             f"Vendor simulators ready on 127.0.0.1:{port}", partial(self.supervisor.start, process)
