@@ -69,9 +69,12 @@ class _Fault:
     def is_forgiven(self) -> bool:
         """Say whether an extension stands in for the missing primitive value.
 
-        https://hl7.org/fhir/R4/json.html#primitive
+        https://hl7.org/fhir/R4/json.html#primitive -- Nothing is said of the choices of what is
+        no object at all: another error says that.
         """
         name = type(self.kind).__name__
+        if "x-keys" in self.schema and not isinstance(self.value, dict):
+            return True
         if name == "Required" and isinstance(self.value, dict):
             return bool(self.value.get(f"_{self.kind.property}"))
         if name == "AnyOf" and "x-keys" in self.schema:

