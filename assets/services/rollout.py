@@ -167,6 +167,11 @@ def fail(
         code=error.code,
         message=error.message,
         remedy=error.remedy,
-        probes=[item.as_dict() for item in probes],
+        probes=[_event_probe(item) for item in probes],
         **({"slot": slot} if slot else {}),
     )
+
+
+def _event_probe(item: Probe) -> dict[str, object]:
+    """Return a probe as an event may carry it: no member of an event is called `name`."""
+    return {"probe": item.name, "ok": item.ok, "ms": item.ms, "status": item.status}

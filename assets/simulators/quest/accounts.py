@@ -47,6 +47,12 @@ class Accounts:
         with self._lock:
             return self._accounts.setdefault(client_id, Account(client_id))
 
+    def reset(self, client_id: str) -> None:
+        """Forget everything about a client."""
+        with self._lock:
+            self._accounts.pop(client_id, None)
+            self._tokens = {k: v for k, v in self._tokens.items() if v[0] != client_id}
+
     def known(self, client_id: str, secret: str) -> bool:
         """Whether these are credentials of the sandbox."""
         right = secrets.compare_digest(secret.encode(), SECRET.encode())

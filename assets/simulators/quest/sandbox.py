@@ -32,6 +32,7 @@ class Sandbox:
             "/_sandbox/results": self._add_result,
             "/_sandbox/faults": self._add_fault,
             "/_sandbox/state": self._state,
+            "/_sandbox/reset": self._reset,
         }
 
     def answer(self, request: Request) -> Answer:
@@ -67,6 +68,10 @@ class Sandbox:
             return Answer.json({"error": error}, status=400)
         self._accounts.add_fault(client_id, operation, fault, min(times, 100))
         return Answer.json({"planned": times}, status=201)
+
+    def _reset(self, client_id: str, body: Body) -> Answer:
+        self._accounts.reset(client_id)
+        return Answer.json({"reset": client_id})
 
     def _state(self, client_id: str, body: Body) -> Answer:
         account = self._accounts.account(client_id)
