@@ -106,8 +106,9 @@ def update_organization(
     now: datetime,
     name: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    plan: str | None = None,
 ) -> Organization:
-    """Change name or metadata; what is None stays. Raises OrganizationNotFound."""
+    """Change name, metadata or plan; what is None stays. Raises OrganizationNotFound."""
     with transaction.atomic():
         with public_scope():
             organization = (
@@ -115,7 +116,7 @@ def update_organization(
             )
             if organization is None:
                 raise OrganizationNotFound(f"There is no organization `{organization_id}` here.")
-            changed = {"name": name, "metadata": metadata}
+            changed = {"name": name, "metadata": metadata, "plan": plan}
             fields = [field for field, value in changed.items() if value is not None]
             for field in fields:
                 setattr(organization, field, changed[field])
