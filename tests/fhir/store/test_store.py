@@ -11,8 +11,8 @@ from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import ProjectRequired, Scope, tenant_scope
 
 TEMPERATURE = (
-    b'{ "resourceType" : "Observation", "status":"final",\n "subject": {"reference":"Patient/pat_123"},'
-    b' "code": {"coding": [{"system": "http://loinc.org", "code": "8310-5",'
+    b'{ "resourceType" : "Observation", "status":"final",\n'
+    b' "subject": {"reference":"Patient/pat_123"}, "code": {"coding": [{"system": "http://loinc.org", "code": "8310-5",'
     b' "display": "Body temperature"}]},\n  "valueQuantity": {"value": 0.40, "unit": "F"}}'
 )
 
