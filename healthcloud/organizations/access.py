@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest
 
@@ -119,7 +120,8 @@ def note_key_use(key: ApiKey, *, now: datetime) -> None:
         return
     stale = Q(last_used_at=None) | Q(last_used_at__lt=now - _USE_NOTED_EVERY)
     free = ApiKey.objects.select_for_update(skip_locked=True).filter(stale, pk=key.pk)
-    ApiKey.objects.filter(pk__in=free.values("pk")).update(last_used_at=now)
+    with transaction.atomic():
+        ApiKey.objects.filter(pk__in=free.values("pk")).update(last_used_at=now)
 
 
 def principal_for_member(
