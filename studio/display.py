@@ -2,24 +2,17 @@
 
 from datetime import datetime
 
-TONES: dict[str, frozenset[str]] = {
-    "good": frozenset(
-        "active succeeded completed success ok delivered ready approved published connected "
-        "enabled final granted installed accepted done".split()
-    ),
-    "bad": frozenset(
-        "failed failure error critical offline rejected denied dead timed_out revoked "
-        "entered-in-error expired disabled".split()
-    ),
-    "warn": frozenset(
-        "degraded warning waiting pending_approval paused retrying attention draft "
-        "preliminary requires_action compensating high".split()
-    ),
-    "info": frozenset(
-        "running queued pending validating provisioning delivering in_progress info busy "
-        "open claimed leased scheduled".split()
-    ),
+_WORDS: dict[str, str] = {
+    "good": "active succeeded completed success ok delivered ready approved published connected"
+    " enabled final granted installed accepted done",
+    "bad": "failed failure error critical offline rejected denied dead timed_out revoked"
+    " entered-in-error expired disabled lost",
+    "warn": "degraded warning waiting paused retrying attention draft preliminary"
+    " requires_action compensating high",
+    "info": "running queued pending validating provisioning delivering in_progress info busy"
+    " open claimed leased scheduled",
 }
+TONES = {tone: frozenset(words.split()) for tone, words in _WORDS.items()}
 ICONS: dict[str, str] = {
     "good": "check",
     "bad": "x",

@@ -1,4 +1,4 @@
-"""Forms of Studio that no manifest describes: organizations, projects, keys, invitations, webhooks."""
+"""Forms that no manifest describes: organizations, projects, keys, invitations, webhooks."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A workflow's steps as an outline, and a run laid over it. Pure: definitions and rows in, rows out."""
+"""A workflow's steps as an outline, and a run laid over it; pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

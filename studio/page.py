@@ -120,11 +120,11 @@ StudioView = Callable[..., HttpResponse]
 def studio_page(
     section: str, *, needs: str, writes: bool = False, tenant: bool = True
 ) -> Callable[[StudioView], StudioView]:
-    """Turn `view(page, **kwargs)` into a view of `/studio/<organization>/<environment>/<project>/…`.
+    """Turn `view(page, **kwargs)` into a view of an organization's environment and project.
 
-    `needs` is the action that the user's role must include. The tenant scope of the page stays open
+    `needs` is the action that the user's role must include. The page's tenant scope stays open
     for the whole view, unless `tenant` is off (for what lives in the public schema). What another
-    organization owns is 404. A refused write is undone, told in a toast, and leads back to the form.
+    organization owns is 404. A refused write is undone, told in a toast, and leads back.
     """
     allowed = ["POST"] if writes else ["GET", "HEAD"]
 

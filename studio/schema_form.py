@@ -1,4 +1,4 @@
-"""A Django form made from a JSON Schema: configurations, inputs of workflows, forms of approvals."""
+"""A Django form made from a JSON Schema: for configurations, inputs and approvals."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +32,7 @@ class SchemaForm(forms.Form):
             self.fields[name] = field_of(name, spec, required=name in required)
 
     def value(self) -> dict[str, object]:
-        """Return what was filled in, typed as the schema says; empty optional fields are left out."""
+        """Return what was filled in, typed as the schema says; empty fields are left out."""
         result: dict[str, object] = {}
         for name, spec in self.properties.items():
             given = self.cleaned_data.get(name)

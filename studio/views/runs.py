@@ -1,16 +1,15 @@
 """Runs: the list with its filters, one run live step by step, and the levers."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 
 from assets import queries as assets
-from assets.models import AgentRun
 from studio import outline
 from studio.calls import ApiCall
 from studio.display import duration_between
+from studio.findings import Finding, finding_of
 from studio.page import Page, studio_page
 from studio.paging import page_of
 from workflows import definition as definitions
@@ -77,9 +76,10 @@ def run(page: Page, run_id: str) -> HttpResponse:
     return page.render("studio/runs/detail.html", context)
 
 
-def findings_of(run_id: str) -> Sequence[AgentRun]:
-    """Return the agent runs that belong to a workflow run, oldest first."""
-    return list(assets.agent_runs().filter(parent__run_id=run_id).order_by("started_at"))
+def findings_of(run_id: str) -> list[Finding]:
+    """Return what the agents of a workflow run concluded, in order."""
+    found = assets.agent_runs().filter(parent__run_id=run_id).order_by("started_at")
+    return [finding_of(run) for run in found]
 
 
 @studio_page("runs", needs="workflow.run", writes=True)
