@@ -90,6 +90,7 @@ class InvalidResource(ValidationFailed):
     issue_code: ClassVar[str] = "invalid"
 
     def __init__(self, resource_type: str, issues: Sequence[Mapping[str, object]]) -> None:
+        self.issues = issues
         first = issues[0]
         expression = first.get("expression") or [resource_type]
         where = expression[0] if isinstance(expression, list) else expression

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 from django.db import connection
@@ -22,7 +22,7 @@ Row = tuple[Any, ...]
 class _BytesLoader(TextBinaryLoader):
     """Hands text columns out as the bytes the database sent."""
 
-    def load(self, data: psycopg.abc.Buffer) -> bytes:  # type: ignore[override]  # text as bytes
+    def load(self, data: psycopg.abc.Buffer) -> bytes:
         """Copy the bytes out of the result's buffer."""
         return bytes(data)
 
@@ -62,8 +62,7 @@ def _execute(session: psycopg.Connection[Any], statement: Statement) -> psycopg.
     cursor = psycopg.Cursor(session, row_factory=tuple_row)
     cursor.adapters.register_loader("text", _BytesLoader)
     cursor.adapters.register_loader("varchar", _BytesLoader)
-    query = cast(LiteralString, statement.sql)
-    return cursor.execute(query, statement.params, prepare=statement.prepare, binary=True)
+    return cursor.execute(statement.sql, statement.params, prepare=statement.prepare, binary=True)
 
 
 def _rows(cursor: psycopg.Cursor[Row]) -> list[Row]:

@@ -4,10 +4,11 @@ Entries are worked on in the order of the rules: delete, create, update, read. I
 references resolved before anything is written; then all versions are written together.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from django.db import transaction as database
 
@@ -35,7 +36,6 @@ from healthcloud.actors import Actor
 from healthcloud.errors import HealthCloudError
 
 _ORDER: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -72,36 +72,40 @@ def transaction(*, bundle: ParsedResource, actor: Actor, now: datetime) -> list[
     ordered = sorted(entries, key=lambda entry: _ORDER.index(entry.method))
     with database.atomic():
         for entry in ordered:
-            _at(entry, lambda entry=entry: _identify(entry, plan))
+            with _naming(entry):
+                _identify(entry, plan)
         _refuse_overlap(plan)
         for entry in ordered:
-            _at(entry, lambda entry=entry: _find_references(entry, plan))
+            with _naming(entry):
+                _find_references(entry, plan)
         _write(ordered, plan)
         for entry in ordered:
             if entry.method in {"GET", "HEAD"}:
-                plan.answers[entry.position] = _at(
-                    entry, lambda entry=entry: answer_read(entry, now=now)
-                )
+                with _naming(entry):
+                    plan.answers[entry.position] = answer_read(entry, now=now)
     return [plan.answers[entry.position] for entry in entries]
 
 
-def _at(entry: Entry, work: Callable[[], T]) -> T:
-    """Work on an entry; let its error say which entry failed."""
+@contextmanager
+def _naming(entry: Entry) -> Iterator[None]:
+    """Let an error of this entry say which entry failed."""
     try:
-        return work()
+        yield
     except InvalidResource as error:
-        issues = [dict(issue) for issue in error.details if isinstance(issue, dict)]
-        for issue in issues:
-            paths = issue.get("expression") or [entry.resource_type]
-            issue["expression"] = [
-                f"{entry.where}.resource{'.' + p.partition('.')[2] if '.' in p else ''}"
-                for p in paths
-            ]
-        raise InvalidResource(entry.where, issues) from None
+        raise InvalidResource(entry.where, list(_at_entry(entry, error))) from None
     except HealthCloudError as error:
         error.message = f"{entry.where}: {error.message}"
         error.param = f"{entry.where}.request"
         raise
+
+
+def _at_entry(entry: Entry, error: InvalidResource) -> Iterator[dict[str, object]]:
+    """Yield the issues of an entry's resource with expressions that begin at the Bundle."""
+    for issue in error.issues:
+        paths = issue.get("expression")
+        found = paths if isinstance(paths, list) else [entry.resource_type]
+        below = [str(path).partition(".")[1:] for path in found]
+        yield {**issue, "expression": [f"{entry.where}.resource{dot}{rest}" for dot, rest in below]}
 
 
 def _identify(entry: Entry, plan: Plan) -> None:
@@ -210,7 +214,8 @@ def _write(ordered: list[Entry], plan: Plan) -> None:
     for entry in ordered:
         if entry.position in plan.keys:
             row = current.get(self_hash(*plan.keys[entry.position]))
-            version = _at(entry, lambda entry=entry, row=row: _version(entry, row, plan))
+            with _naming(entry):
+                version = _version(entry, row, plan)
             if version is not None:
                 versions.append(version)
     plan.write.write_all(versions)

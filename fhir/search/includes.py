@@ -121,7 +121,7 @@ def _reverse_parameters(include: Include, target: str) -> Sequence[tuple[str, st
 
 
 def _new(results: Sequence[Sequence[Row]], seen: set[int], room: int) -> list[StoredResource]:
-    found = []
+    found: list[StoredResource] = []
     for row in (row for rows in results for row in rows):
         number, key, rid, version, updated, content = row
         if key in seen or len(found) >= room:

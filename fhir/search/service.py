@@ -10,6 +10,7 @@ from fhir.search.paging import encode_cursor, query_of
 from fhir.search.parser import Pairs, parse, parse_pairs
 from fhir.search.query import COLUMNS, matching, page_statement, total_statement
 from fhir.search.request import Ignored, SearchRequest
+from fhir.search.sorting import Order
 from fhir.sql import Row, fetch_all
 from fhir.stored import StoredResource
 from healthcloud.tenancy.scope import active_project
@@ -55,7 +56,7 @@ def run(request: SearchRequest, *, now: datetime) -> SearchResult:
     statements = []
     if count_only or request.total != "none":
         statements.append(total_statement(matches))
-    keys = []
+    keys: list[Order] = []
     if not count_only:
         page, keys = page_statement(request, matches, context)
         statements.append(page)

@@ -14,7 +14,9 @@ def split_unescaped(value: str, separator: str) -> list[str]:
     """Split at separators that no backslash escapes; the parts keep their escapes."""
     if "\\" not in value:
         return value.split(separator)
-    parts, current, escaped = [], [], False
+    parts: list[str] = []
+    current: list[str] = []
+    escaped = False
     for character in value:
         if character == separator and not escaped:
             parts.append("".join(current))

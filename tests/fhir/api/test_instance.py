@@ -11,11 +11,11 @@ ClientFor = Callable[..., APIClient]
 
 pytestmark = pytest.mark.django_db
 FHIR = "application/fhir+json"
-OBSERVATION = (
-    '{"resourceType": "Observation", "status": "final",'
-    ' "subject": {"reference": "Patient/pat_123"}, "code": {"coding": [{"system": "http://loinc.org", "code": "8310-5",'
-    ' "display": "Body temperature"}]}, "valueQuantity": {"value": 101.20, "unit": "F"}}'
-)
+OBSERVATION = """{"resourceType": "Observation", "status": "final",
+ "subject": {"reference": "Patient/pat_123"},
+ "code": {"coding": [{"system": "http://loinc.org", "code": "8310-5",
+                      "display": "Body temperature"}]},
+ "valueQuantity": {"value": 101.20, "unit": "F"}}"""
 
 
 def post(client: APIClient, kind: str, body: object, **headers: str) -> HttpResponse:

@@ -1,6 +1,6 @@
 """Searches against stored resources: each kind of parameter, modifiers, chains, pages, includes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,6 +13,8 @@ from healthcloud.tenancy.scope import Scope, tenant_scope
 
 Find = Callable[..., list[str]]
 LOINC = "http://loinc.org"
+TAG = "https://healthcloud.dev/fhir/tag/"
+TESTED = "_has:Observation:patient:code=8480-6"
 
 
 def observation(rid: str, patient: str, code: str, when: str, value: float) -> dict[str, object]:
@@ -96,7 +98,7 @@ RESOURCES: list[dict[str, object]] = [
 
 
 @pytest.fixture
-def find(in_riverside: Scope, alice_actor: Actor, now: datetime) -> Iterator[Find]:
+def find(in_riverside: Scope, alice_actor: Actor, now: datetime) -> Find:
     """Search the little clinic above; answer the sorted ids."""
     store.write_many(resources=RESOURCES, actor=alice_actor, now=now)
 
@@ -104,7 +106,7 @@ def find(in_riverside: Scope, alice_actor: Actor, now: datetime) -> Iterator[Fin
         result = search(resource_type=resource_type, query=query, now=now, strict=True)
         return sorted(entry.id for entry in result.entries)
 
-    yield run
+    return run
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def find(in_riverside: Scope, alice_actor: Actor, now: datetime) -> Iterator[Fin
         ("Patient", "_lastUpdated=lt2026-11-22", []),
         (
             "Patient",
-            "_tag=https://healthcloud.dev/fhir/tag/environment|sandbox",
+            f"_tag={TAG}environment|sandbox",
             ["p1", "p2", "p3"],
         ),
         # date
@@ -203,7 +205,7 @@ def find(in_riverside: Scope, alice_actor: Actor, now: datetime) -> Iterator[Fin
         ("Organization", "_has:Patient:organization:family=muller", ["org1"]),
         (
             "Organization",
-            "_has:Patient:organization:_has:Observation:patient:code=8480-6",
+            f"_has:Patient:organization:{TESTED}",
             ["org1"],
         ),
     ],
@@ -285,9 +287,8 @@ def test_pages_hold_each_match_once(
         pages += 1
     assert pages == 4
     assert sorted(seen) == sorted(str(entry["id"]) for entry in more)
-    everything = search(
-        resource_type="Observation", query=f"code=1-1&_count=99&_sort={sort}", now=now
-    )
+    query = f"code=1-1&_count=99&_sort={sort}"
+    everything = search(resource_type="Observation", query=query, now=now)
     assert [entry.id for entry in everything.entries] == seen
 
 

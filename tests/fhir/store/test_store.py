@@ -10,11 +10,10 @@ from fhir.resources import MalformedJson
 from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import ProjectRequired, Scope, tenant_scope
 
-TEMPERATURE = (
-    b'{ "resourceType" : "Observation", "status":"final",\n'
-    b' "subject": {"reference":"Patient/pat_123"}, "code": {"coding": [{"system": "http://loinc.org", "code": "8310-5",'
-    b' "display": "Body temperature"}]},\n  "valueQuantity": {"value": 0.40, "unit": "F"}}'
-)
+TEMPERATURE = b"""{ "resourceType" : "Observation", "status":"final",
+ "subject": {"reference":"Patient/pat_123"},
+ "code": {"coding": [{"system": "http://loinc.org", "code": "8310-5"}]},
+  "valueQuantity": {"value": 0.40, "unit": "F"}}"""
 
 
 @pytest.fixture
