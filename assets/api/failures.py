@@ -10,7 +10,7 @@ def http_error(error: AssetError) -> HealthCloudError:
     `details` hold the asset's own code, whether a retry helps, and the remedy.
     """
     kind: type[HealthCloudError] = ValidationFailed
-    if error.code == "resource_not_found":
+    if error.code.endswith("_not_found"):
         kind = NotFound
     elif error.retryable:
         kind = ServiceUnavailable

@@ -1,7 +1,8 @@
 """`/_sandbox/…`: fill a client's queue, plan faults, look at its state. Ours, not Quest's.
 
-`POST /_sandbox/results` with the client's credentials:
-`{"client_id", "client_secret", "patient": {"mrn", "family", "given", "birth_date", "gender"},
+`POST /_sandbox/results` (`client_secret` may be left out, it is the sandbox's own):
+`{"client_id": "sandbox-<project id>", "patient": {"mrn", "family", "given", "birth_date",
+"gender"} or a FHIR Patient,
 "panel": "uti_positive" | "results": [{"code", "name", "value", "type", "units", "range", "flag"}],
 "status": "F", "filler", "placer", "collected", "notes": [], "pdf": false}`, or `"hl7": "MSH|…"`
 instead of patient and results.
@@ -9,12 +10,12 @@ instead of patient and results.
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 from assets.simulators.exchange import Answer, Request
-from assets.simulators.quest.accounts import Accounts, Message
+from assets.simulators.quest.accounts import SECRET, Accounts, Message
 from assets.simulators.quest.messages import PANELS, Person, Report, write_oru
 from assets.simulators.quest.orders import pdf
 
@@ -43,7 +44,7 @@ class Sandbox:
         if not isinstance(body, dict):
             return Answer.json({"error": "the body is a JSON object"}, status=400)
         client_id = str(body.get("client_id", ""))
-        if not self._accounts.known(client_id, str(body.get("client_secret", ""))):
+        if not self._accounts.known(client_id, str(body.get("client_secret", SECRET))):
             return Answer.json({"error": "client_id or client_secret is wrong"}, status=401)
         return handler(client_id, body)
 
@@ -89,13 +90,11 @@ class Sandbox:
 
 def _report(body: Body) -> Report | str:
     """Return the report that a body asks for, or what is wrong with it."""
-    patient = body.get("patient")
+    person = _person(body.get("patient"))
     panel = str(body.get("panel", "uti_positive"))
     lines = body.get("results", PANELS.get(panel))
-    if not isinstance(patient, dict) or not all(
-        isinstance(patient.get(name), str) for name in ("mrn", "family", "given", "birth_date")
-    ):
-        return "patient needs mrn, family, given and birth_date"
+    if person is None:
+        return "patient needs mrn, family, given and birth_date, or is a FHIR Patient with them"
     if not isinstance(lines, list | tuple) or not all(_is_line(item) for item in lines):
         return f"panel is one of {', '.join(PANELS)}, or results is a list of code and value"
     now = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
@@ -105,13 +104,7 @@ def _report(body: Body) -> Report | str:
         control_id=control_id,
         filler=str(body.get("filler") or f"WX{control_id[:10].upper()}"),
         placer=str(body.get("placer", "")),
-        person=Person(
-            patient["mrn"],
-            patient["family"],
-            patient["given"],
-            patient["birth_date"],
-            str(patient.get("gender", "unknown")),
-        ),
+        person=person,
         lines=cast("list[Mapping[str, str]]", list(lines)),
         collected=str(body.get("collected") or now),
         reported=str(body.get("reported") or now),
@@ -119,6 +112,38 @@ def _report(body: Body) -> Report | str:
         notes=tuple(str(note) for note in notes) if isinstance(notes, list) else (),
         pdf=pdf() if body.get("pdf") else "",
     )
+
+
+def _person(patient: object) -> Person | None:
+    """Return who is meant, None when the body doesn't say it."""
+    if not isinstance(patient, dict):
+        return None
+    if patient.get("resourceType") == "Patient":
+        return _fhir_person(patient)
+    required = [patient.get(name) for name in ("mrn", "family", "given", "birth_date")]
+    if not all(isinstance(value, str) and value for value in required):
+        return None
+    return Person(*map(str, required), gender=str(patient.get("gender", "unknown")))
+
+
+def _fhir_person(patient: Mapping[str, Any]) -> Person | None:
+    """Return a FHIR Patient as the laboratory knows them: by record number, else by id."""
+    numbers = [item.get("value") for item in _medical_record_first(patient.get("identifier", []))]
+    name = (patient.get("name") or [{}])[0]
+    given = (name.get("given") or [""])[0]
+    number = next((value for value in numbers if value), patient.get("id"))
+    if not (number and name.get("family") and given and patient.get("birthDate")):
+        return None
+    gender = str(patient.get("gender", "unknown"))
+    return Person(str(number), name["family"], given, patient["birthDate"], gender)
+
+
+def _medical_record_first(identifiers: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    def rank(item: Mapping[str, Any]) -> bool:
+        codings = item.get("type", {}).get("coding", [])
+        return not any(coding.get("code") == "MR" for coding in codings)
+
+    return sorted(identifiers, key=rank)
 
 
 def _is_line(item: object) -> bool:
