@@ -237,6 +237,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "healthcloud.organizations.console.ConsolePolicyMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
@@ -281,6 +282,14 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+}
+UNFOLD = {
+    "SITE_TITLE": "HealthCloud admin",
+    "SITE_HEADER": "HealthCloud",
+    "SITE_SUBHEADER": "Admin console",
+    "SITE_URL": "/studio/",
+    "SHOW_HISTORY": True,
+    "SIDEBAR": {"show_search": True, "show_all_applications": False},
 }
 # Unlimited by default in the sandbox of one machine; production organizations follow their plan.
 SANDBOX_UNLIMITED = env_flag("HEALTHCLOUD_SANDBOX_UNLIMITED", default=True)

@@ -29,26 +29,47 @@ HEADERS: Final = (
     "X-Request-Id",
 )
 
+INTRODUCTION: Final = """\
+Install → Configure → Deploy → Run healthcare applications.
+
+A diagnostic app in five requests: `POST /v1/assets/install` (the Diagnostic Agent and an
+integration), `PUT /v1/asset-installations/{id}/credentials`, `POST /v1/deployments`,
+`POST /v1/workflows/run`, `GET /v1/events/stream`.
+
+Every request carries `Authorization: Bearer hc_test_sk_…` (sandbox) or `hc_live_sk_…`
+(production). Every answer carries `organization_id`, `project_id` and `environment`: in the body,
+and in the headers `HealthCloud-Organization-Id`, `HealthCloud-Project-Id` and
+`HealthCloud-Environment`. Errors have one shape, and their `message` says what to do.
+"""
+
+# In the order in which a newcomer meets them.
 TAGS: Final[dict[str, str]] = {
-    "agents": "Deployed agents and what they are doing.",
-    "agent-runs": "Records of agents' work, with evidence.",
-    "api-keys": "Keys of the caller's environment.",
-    "asset-installations": "Assets installed in a project: configuration, credentials, tests.",
-    "assets": "The catalog, and installing from it.",
-    "audit-events": "Who did what to whose data.",
-    "auth": "Short-lived tokens.",
-    "deployments": "Running systems: configured, released, started, stopped, rolled back.",
-    "events": "What happened, as a list and as a live stream.",
-    "fhir": "The FHIR R4 server.",
-    "integrations": "The integration catalog with the project's state of each.",
-    "invitations": "Offers of membership.",
     "organizations": "The caller's organization.",
     "projects": "Projects of the organization.",
-    "tasks": "Human approvals.",
-    "usage": "Requests, runs, resources and storage by day.",
-    "users": "Members and their roles.",
-    "webhooks": "Events delivered to a server of yours, signed.",
+    "assets": "The catalog, and installing from it.",
+    "asset-installations": "Assets installed in a project: configuration, credentials, tests.",
+    "integrations": "The integration catalog with the project's state of each.",
+    "deployments": "Running systems: configured, released, started, stopped, rolled back.",
     "workflows": "Definitions and their runs.",
+    "tasks": "Human approvals.",
+    "agents": "Deployed agents and what they are doing.",
+    "agent-runs": "Records of agents' work, with evidence.",
+    "events": "What happened, as a list and as a live stream.",
+    "event-types": "The types of events, with their payloads.",
+    "stream-tickets": "Short-lived tickets, so that no key stands in an address.",
+    "webhooks": "Events delivered to a server of yours, signed.",
+    "fhir": "The FHIR R4 server.",
+    "patients": "Patients: the FHIR search of that type.",
+    "observations": "Observations: the FHIR search of that type.",
+    "conditions": "Conditions: the FHIR search of that type.",
+    "encounters": "Encounters: the FHIR search of that type.",
+    "diagnostic-reports": "Diagnostic reports: the FHIR search of that type.",
+    "users": "Members and their roles.",
+    "invitations": "Offers of membership.",
+    "api-keys": "Keys of the caller's environment.",
+    "auth": "Short-lived tokens.",
+    "audit-events": "Who did what to whose data.",
+    "usage": "Requests, runs, resources and storage by day.",
 }
 
 

@@ -13,7 +13,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 
-from healthcloud.api.components import COMPONENTS, ERRORS, EXAMPLES, HEADERS, TAGS
+from healthcloud.api.components import COMPONENTS, ERRORS, EXAMPLES, HEADERS, INTRODUCTION, TAGS
 from healthcloud.api.renderers import dump_json
 
 Schema = dict[str, Any]
@@ -162,8 +162,9 @@ def build() -> Schema:
         for operation in operations.values()
         for tag in operation.get("tags", [])
     }
-    described = {tag: TAGS.get(tag, "") for tag in sorted(used)}
-    tree["tags"] = [{"name": tag, "description": text} for tag, text in described.items()]
+    ordered = [*(tag for tag in TAGS if tag in used), *sorted(used - set(TAGS))]
+    tree["tags"] = [{"name": tag, "description": TAGS.get(tag, "")} for tag in ordered]
+    tree["info"]["description"] = INTRODUCTION
     return tree
 
 

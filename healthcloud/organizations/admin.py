@@ -6,6 +6,7 @@ changed goes through the same services as the API; the rest is read-only.
 
 from typing import ClassVar
 
+from allauth.account.decorators import secure_admin_login
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
@@ -31,6 +32,7 @@ from healthcloud.organizations.models import (
 admin.site.site_title = "HealthCloud admin"
 admin.site.site_header = "HealthCloud"
 admin.site.index_title = "Organizations, people and keys"
+admin.site.login = secure_admin_login(admin.site.login)  # the same sign-in, limits and MFA
 
 
 def _actor(request: HttpRequest) -> Actor:
@@ -39,8 +41,32 @@ def _actor(request: HttpRequest) -> Actor:
     return Actor(kind="user", id=user.id, label=f"{user.get_full_name()} (staff)")
 
 
+class StaffAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """A model that every member of staff may see and, where a class lets them, change."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Let staff in."""
+        return bool(request.user.is_staff)
+
+    def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Let staff see."""
+        return bool(request.user.is_staff)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Let staff add."""
+        return bool(request.user.is_staff)
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Let staff change."""
+        return bool(request.user.is_staff)
+
+
 class ReadOnly:
     """What the console shows and does not change."""
+
+    def has_view_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Let staff see."""
+        return bool(request.user.is_staff)
 
     def has_add_permission(self, request: HttpRequest, *args: object) -> bool:
         """Let nobody add."""
@@ -95,7 +121,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscr
 
 
 @admin.register(Organization)
-class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class OrganizationAdmin(StaffAdmin):
     """Create organizations with their tenants; change name and plan."""
 
     form = OrganizationForm
@@ -169,7 +195,7 @@ class OrganizationAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
 
 
 @admin.register(Environment)
-class EnvironmentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class EnvironmentAdmin(ReadOnly, StaffAdmin):
     """The tenants."""
 
     list_display = ("id", "organization", "kind", "status", "schema_name", "created_at")
@@ -180,7 +206,7 @@ class EnvironmentAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is
 
 
 @admin.register(User)
-class UserAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class UserAdmin(StaffAdmin):
     """People: activate, deactivate, make staff."""
 
     list_display = ("email", "name", "is_active", "is_staff", "last_login", "created_at")
@@ -200,7 +226,7 @@ class UserAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
 
 
 @admin.register(Membership)
-class MembershipAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class MembershipAdmin(StaffAdmin):
     """Who belongs where, as what; only the role can be changed."""
 
     list_display = ("user", "organization", "role", "created_at")
@@ -240,7 +266,7 @@ class MembershipAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
 
 
 @admin.register(Invitation)
-class InvitationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class InvitationAdmin(ReadOnly, StaffAdmin):
     """Invitations, without their tokens."""
 
     list_display = ("email", "organization", "role", "expires_at", "accepted_at", "revoked_at")
@@ -250,7 +276,7 @@ class InvitationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is 
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class ApiKeyAdmin(ReadOnly, StaffAdmin):
     """API keys, without their digests; staff can revoke them."""
 
     list_display = (
@@ -288,7 +314,7 @@ class ApiKeyAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is unty
 
 
 @admin.register(Domain)
-class DomainAdmin(ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class DomainAdmin(StaffAdmin):
     """Vanity hosts of environments."""
 
     list_display = ("domain", "tenant", "is_primary")
