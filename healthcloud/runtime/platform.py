@@ -69,10 +69,13 @@ class LocalPlatform:
             self.environment["HEALTHCLOUD_SECRET_KEY"] = key
         self._start_database()
         self._start_cache()
+        simulators = self._begin_simulators()
         self.step("Database schema up to date", self.migrate)
-        self._start_simulators()
-        self._start_web()
-        self._start_workers()
+        web = self._begin_web()
+        self._begin_workers()
+        if simulators is not None:
+            self.step("Vendor simulators ready", partial(simulators.wait_until_ready, 60.0))
+        self.step(f"Web ready on {self.base_url}", partial(web.wait_until_ready, 60.0))
         self.write_pids()
 
     def step(self, done: str, action: Callable[[], object]) -> None:
@@ -139,20 +142,19 @@ class LocalPlatform:
         start = partial(self.supervisor.start, process)
         self.step(f"Valkey ready on 127.0.0.1:{server.port}", start)
 
-    def _start_simulators(self) -> None:
+    def _begin_simulators(self) -> Process | None:
         if "HEALTHCLOUD_SIMULATOR_URL" in self.environment:
-            return
+            return None
         port = local.remembered_port(self.home, "simulators")
         url = f"http://127.0.0.1:{port}"
         self.environment["HEALTHCLOUD_SIMULATOR_URL"] = url
         command = self._python(_MANAGE, "runsimulators", "--port", str(port))
         ready = partial(_answers, f"{url}/health")
         process = self._process("Vendor simulators", "simulators", command, ready)
-        self.step(
-            f"Vendor simulators ready on 127.0.0.1:{port}", partial(self.supervisor.start, process)
-        )
+        self.supervisor.begin(process)
+        return process
 
-    def _start_web(self) -> None:
+    def _begin_web(self) -> Process:
         command = self._python(
             "-m",
             "uvicorn",
@@ -161,15 +163,16 @@ class LocalPlatform:
             "--host=127.0.0.1",
             "--loop=uvloop",
             "--http=httptools",
-            "--ws=websockets",
+            "--ws=websockets-sansio",
             "--no-access-log",
             "--timeout-graceful-shutdown=10",
         )
         ready = partial(_answers, f"{self.base_url}/livez")
         process = self._process("Web", "web", command, ready)
-        self.step(f"Web ready on {self.base_url}", partial(self.supervisor.start, process))
+        self.supervisor.begin(process)
+        return process
 
-    def _start_workers(self) -> None:
+    def _begin_workers(self) -> None:
         processes = self.environment.get("HEALTHCLOUD_WORKERS", "2")
         command = self._python(
             "-m",
@@ -182,9 +185,9 @@ class LocalPlatform:
             "--without-gossip",
             "--loglevel=INFO",
         )
-        self.supervisor.start(self._process("Worker", "worker", command, None))
+        self.supervisor.begin(self._process("Worker", "worker", command, None))
         scheduler = self._python(_MANAGE, "scheduler")
-        self.supervisor.start(self._process("Scheduler", "scheduler", scheduler, None))
+        self.supervisor.begin(self._process("Scheduler", "scheduler", scheduler, None))
         self.log(f"Worker ({processes} processes) and scheduler started")
 
     def _process(

@@ -134,10 +134,14 @@ class Supervisor:
 
     def start(self, process: Process, *, seconds: float = 60.0) -> None:
         """Start a process and wait until it is ready."""
-        self.processes.append(process)
-        process.start()
+        self.begin(process)
         process.wait_until_ready(seconds)
         self.on_change()
+
+    def begin(self, process: Process) -> None:
+        """Start a process without waiting for it."""
+        self.processes.append(process)
+        process.start()
 
     def pids(self) -> dict[str, list[int]]:
         """Return the pids of what runs, by role."""
