@@ -24,8 +24,8 @@ _ELSEWHERE = frozenset({"ele-1"})
 # What the text of R4 demands without giving it a key.
 _FROM_THE_TEXT = {
     ("Attachment", ""): ("attachment-size",),
-    ("Bundle", ""): ("bundle-link",),
-    ("Bundle", "entry"): ("bundle-full-url",),
+    ("Bundle", ""): ("bundle-link", "bundle-search-id"),
+    ("Bundle", "entry"): ("bundle-full-url", "bundle-full-url-id"),
 }
 
 

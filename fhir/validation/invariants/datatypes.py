@@ -175,7 +175,8 @@ RULES: dict[str, Rule] = {
     "txt-1": Rule(
         lambda n, c: "div" not in n or is_safe(n["div"]),
         "The narrative must be one well-formed XHTML <div> with basic formatting only: no "
-        "scripts, styles, forms, event attributes or entities beyond those of HTML.",
+        "scripts, style sheets, forms, event attributes, or named entities that XML lacks (write "
+        "&#160; for &nbsp;).",
     ),
     "txt-2": Rule(
         lambda n, c: "div" not in n or has_content(n["div"]),

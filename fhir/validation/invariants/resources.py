@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/domainresource.html, https://hl7.org/fhir/R4/bundle.html
 
 from collections.abc import Iterator
 
+from fhir.definitions import is_resource_type
 from fhir.validation.invariants.rule import (
     Context,
     Holds,
@@ -73,6 +74,17 @@ def _full_urls_differ(node: Node, _: Context) -> bool:
     )
 
 
+def _full_url_agrees(node: Node, _: Context) -> bool:
+    """A RESTful fullUrl ends with the type and id of the resource."""
+    resource, parts = node.get("resource", {}), node.get("fullUrl", "").split("/")
+    if "id" not in resource or "://" not in node.get("fullUrl", ""):
+        return True
+    return not is_resource_type(parts[-2]) or parts[-2:] == [
+        resource.get("resourceType"),
+        resource["id"],
+    ]
+
+
 def _starts_with(bundle_type: str, resource_type: str) -> Holds:
     def holds(node: Node, _: Context) -> bool:
         if node.get("type") != bundle_type:
@@ -138,6 +150,16 @@ RULES: dict[str, Rule] = {
     "bundle-full-url": Rule(
         lambda n, c: ":" in n.get("fullUrl", ":"),
         "fullUrl is absolute: give an http(s) url, or urn:uuid: with a UUID.",
+    ),
+    "bundle-full-url-id": Rule(
+        _full_url_agrees, "fullUrl does not end with the Type/id of its resource: correct it."
+    ),
+    "bundle-search-id": Rule(
+        lambda n, c: (
+            n.get("type") != "searchset"
+            or all("id" in resource for resource in items(n, "entry", "resource"))
+        ),
+        "Search results need ids: add them.",
     ),
     "bundle-link": Rule(
         lambda n, c: are_distinct(link.get("relation") for link in items(n, "link")),

@@ -1,0 +1,328 @@
+"""The invariants of R4 hold or are named, each with its key."""
+
+import re
+
+import pytest
+
+from fhir.validation import validate
+from fhir.validation.invariants import unwritten_invariants
+
+LOINC = {"system": "http://loinc.org", "code": "85354-9"}
+SYSTEM = "http://terminology.hl7.org/CodeSystem/"
+PATIENT = {"reference": "Patient/1"}
+
+
+def observation(**elements):
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [LOINC]},
+        **elements,
+    }
+
+
+def patient(**elements):
+    return {"resourceType": "Patient", **elements}
+
+
+def concept(system, code):
+    return {"coding": [{"system": SYSTEM + system, "code": code}]}
+
+
+def condition(**elements):
+    return {"resourceType": "Condition", "subject": PATIENT, **elements}
+
+
+def allergy(**elements):
+    return {"resourceType": "AllergyIntolerance", "patient": PATIENT, **elements}
+
+
+def bundle(kind, *entries, **elements):
+    found = {"resourceType": "Bundle", "type": kind, **elements}
+    return {**found, "entry": list(entries)} if entries else found
+
+
+def prescription(**repeat):
+    return {
+        "resourceType": "MedicationRequest",
+        "status": "active",
+        "intent": "order",
+        "medicationCodeableConcept": {"text": "x"},
+        "subject": PATIENT,
+        "dosageInstruction": [{"timing": {"repeat": repeat}}],
+    }
+
+
+def question(**elements):
+    item = {"linkId": "1", "type": "string", **elements}
+    return {"resourceType": "Questionnaire", "status": "draft", "item": [item]}
+
+
+def risk(**prediction):
+    return {
+        "resourceType": "RiskAssessment",
+        "status": "final",
+        "subject": PATIENT,
+        "prediction": [prediction],
+    }
+
+
+CONTAINED = {"resourceType": "Organization", "id": "o", "name": "Clinic"}
+POST = {"method": "POST", "url": "Patient"}
+UCUM = "http://unitsofmeasure.org"
+CLINICAL = "condition-clinical"
+IN_ERROR = concept("condition-ver-status", "entered-in-error")
+ALLERGY_IN_ERROR = concept("allergyintolerance-verification", "entered-in-error")
+ALLERGY_ACTIVE = concept("allergyintolerance-clinical", "active")
+
+# key: (a resource that breaks it, where, the same put right)
+CASES = {
+    "per-1": (
+        patient(name=[{"family": "A", "period": {"start": "2020-02", "end": "2020-01-31"}}]),
+        "Patient.name[0].period",
+        patient(name=[{"family": "A", "period": {"start": "2020-02", "end": "2020"}}]),
+    ),
+    "qty-3": (
+        observation(valueQuantity={"value": 1, "code": "g"}),
+        "Observation.value",
+        observation(valueQuantity={"value": 1, "code": "g", "system": UCUM}),
+    ),
+    "ext-1": (
+        patient(extension=[{"url": "http://x"}]),
+        "Patient.extension[0]",
+        patient(extension=[{"url": "http://x", "valueString": "y"}]),
+    ),
+    "ref-1": (
+        patient(managingOrganization={"reference": "#o"}),
+        "Patient.managingOrganization",
+        patient(managingOrganization={"reference": "#o"}, contained=[CONTAINED]),
+    ),
+    "rng-2": (
+        observation(valueRange={"low": {"value": 2}, "high": {"value": 1}}),
+        "Observation.value",
+        observation(valueRange={"low": {"value": 1}, "high": {"value": 1.0}}),
+    ),
+    "rat-1": (
+        observation(valueRatio={"numerator": {"value": 1}}),
+        "Observation.value",
+        observation(valueRatio={"numerator": {"value": 1}, "denominator": {"value": 2}}),
+    ),
+    "cpt-2": (
+        patient(telecom=[{"value": "555"}]),
+        "Patient.telecom[0]",
+        patient(telecom=[{"value": "555", "system": "phone"}]),
+    ),
+    "att-1": (
+        patient(photo=[{"data": "AAAA"}]),
+        "Patient.photo[0]",
+        patient(photo=[{"data": "AAAA", "contentType": "image/png"}]),
+    ),
+    "attachment-size": (
+        patient(photo=[{"data": "AAA=", "contentType": "image/png", "size": 3}]),
+        "Patient.photo[0]",
+        patient(photo=[{"data": "AAA=", "contentType": "image/png", "size": 2}]),
+    ),
+    "age-1": (
+        condition(onsetAge={"value": -1, "code": "a", "system": UCUM}),
+        "Condition.onset",
+        condition(onsetAge={"value": 1, "code": "a", "system": UCUM}),
+    ),
+    "tim-1": (
+        prescription(duration=1),
+        "MedicationRequest.dosageInstruction[0].timing.repeat",
+        prescription(duration=1, durationUnit="d"),
+    ),
+    "tim-5": (
+        prescription(period=-1, periodUnit="d"),
+        "MedicationRequest.dosageInstruction[0].timing.repeat",
+        prescription(period=1, periodUnit="d"),
+    ),
+    "tim-9": (
+        prescription(offset=10),
+        "MedicationRequest.dosageInstruction[0].timing.repeat",
+        prescription(offset=10, when=["ACM"]),
+    ),
+    "dom-2": (
+        patient(
+            managingOrganization={"reference": "#o"},
+            contained=[{**CONTAINED, "contained": [{**CONTAINED, "partOf": {"reference": "#"}}]}],
+        ),
+        "Patient",
+        patient(managingOrganization={"reference": "#o"}, contained=[CONTAINED]),
+    ),
+    "dom-3": (
+        patient(contained=[CONTAINED]),
+        "Patient",
+        patient(contained=[CONTAINED], managingOrganization={"reference": "#o"}),
+    ),
+    "dom-4": (
+        patient(
+            managingOrganization={"reference": "#o"},
+            contained=[{**CONTAINED, "meta": {"versionId": "1"}}],
+        ),
+        "Patient",
+        patient(
+            managingOrganization={"reference": "#o"},
+            contained=[{**CONTAINED, "meta": {"profile": ["http://x"]}}],
+        ),
+    ),
+    "dom-5": (
+        patient(
+            managingOrganization={"reference": "#o"},
+            contained=[{**CONTAINED, "meta": {"security": [{"code": "R"}]}}],
+        ),
+        "Patient",
+        patient(managingOrganization={"reference": "#o"}, contained=[CONTAINED]),
+    ),
+    "obs-3": (
+        observation(referenceRange=[{"type": {"text": "normal"}}]),
+        "Observation.referenceRange[0]",
+        observation(referenceRange=[{"text": "normal"}]),
+    ),
+    "obs-6": (
+        observation(dataAbsentReason={"text": "x"}, valueString="y"),
+        "Observation",
+        observation(dataAbsentReason={"text": "x"}),
+    ),
+    "obs-7": (
+        observation(valueString="y", component=[{"code": {"coding": [LOINC]}, "valueString": "z"}]),
+        "Observation",
+        observation(component=[{"code": {"coding": [LOINC]}, "valueString": "z"}]),
+    ),
+    "pat-1": (
+        patient(contact=[{"gender": "male"}]),
+        "Patient.contact[0]",
+        patient(contact=[{"gender": "male", "name": {"text": "B"}}]),
+    ),
+    "con-1": (
+        condition(stage=[{"type": {"text": "x"}}]),
+        "Condition.stage[0]",
+        condition(stage=[{"summary": {"text": "x"}}]),
+    ),
+    "con-4": (
+        condition(abatementString="x", clinicalStatus=concept(CLINICAL, "active")),
+        "Condition",
+        condition(abatementString="x", clinicalStatus=concept(CLINICAL, "resolved")),
+    ),
+    "con-5": (
+        condition(verificationStatus=IN_ERROR, clinicalStatus=concept(CLINICAL, "active")),
+        "Condition",
+        condition(verificationStatus=IN_ERROR),
+    ),
+    "ait-1": (allergy(), "AllergyIntolerance", allergy(clinicalStatus=ALLERGY_ACTIVE)),
+    "ait-2": (
+        allergy(verificationStatus=ALLERGY_IN_ERROR, clinicalStatus=ALLERGY_ACTIVE),
+        "AllergyIntolerance",
+        allergy(verificationStatus=ALLERGY_IN_ERROR),
+    ),
+    "org-1": (
+        {"resourceType": "Organization", "active": True},
+        "Organization",
+        {"resourceType": "Organization", "name": "Clinic"},
+    ),
+    "org-3": (
+        {**CONTAINED, "telecom": [{"system": "phone", "value": "5", "use": "home"}]},
+        "Organization.telecom[0]",
+        {**CONTAINED, "telecom": [{"system": "phone", "value": "5", "use": "work"}]},
+    ),
+    "inv-1": (
+        {
+            "resourceType": "Task",
+            "status": "draft",
+            "intent": "order",
+            "authoredOn": "2020-02-01",
+            "lastModified": "2020-01-01",
+        },
+        "Task",
+        {
+            "resourceType": "Task",
+            "status": "draft",
+            "intent": "order",
+            "authoredOn": "2020-02-01",
+            "lastModified": "2020-02",
+        },
+    ),
+    "ras-1": (
+        risk(probabilityRange={"low": {"value": 1}}),
+        "RiskAssessment.prediction[0].probability",
+        risk(probabilityRange={"low": {"value": 1, "code": "%", "system": UCUM}}),
+    ),
+    "ras-2": (
+        risk(probabilityDecimal=100.5),
+        "RiskAssessment.prediction[0]",
+        risk(probabilityDecimal=100),
+    ),
+    "bdl-1": (bundle("batch", total=1), "Bundle", bundle("searchset", total=1)),
+    "bdl-3": (
+        bundle("transaction", {"resource": patient()}),
+        "Bundle",
+        bundle("transaction", {"resource": patient(), "request": POST}),
+    ),
+    "bdl-5": (
+        bundle("collection", {"fullUrl": "urn:uuid:1"}),
+        "Bundle.entry[0]",
+        bundle("collection", {"fullUrl": "urn:uuid:1", "resource": patient()}),
+    ),
+    "bdl-7": (
+        bundle("collection", *[{"fullUrl": "urn:uuid:1", "resource": patient()}] * 2),
+        "Bundle",
+        bundle("collection", {"fullUrl": "urn:uuid:1", "resource": patient()}),
+    ),
+    "bdl-8": (
+        bundle("collection", {"fullUrl": "http://x/Patient/1/_history/1", "resource": patient()}),
+        "Bundle.entry[0]",
+        bundle("collection", {"fullUrl": "http://x/Patient/1", "resource": patient(id="1")}),
+    ),
+    "bundle-full-url-id": (
+        bundle("collection", {"fullUrl": "http://x/Patient/1", "resource": patient(id="2")}),
+        "Bundle.entry[0]",
+        bundle("collection", {"fullUrl": "http://x/Patient/1", "resource": patient(id="1")}),
+    ),
+    "bundle-search-id": (
+        bundle("searchset", {"resource": patient()}),
+        "Bundle",
+        bundle("searchset", {"resource": patient(id="1")}),
+    ),
+    "que-1": (question(type="group"), "Questionnaire.item[0]", question()),
+    "que-12": (
+        question(
+            enableWhen=[{"question": "1", "operator": "exists", "answerBoolean": True}] * 2,
+        ),
+        "Questionnaire.item[0]",
+        question(
+            enableWhen=[{"question": "1", "operator": "exists", "answerBoolean": True}] * 2,
+            enableBehavior="all",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_a_broken_invariant_is_named_with_its_place(key):
+    broken, expression, right = CASES[key]
+    found = {
+        (re.search(r"\(([^()]*)\)$", issue.diagnostics)[1], issue.expression)
+        for issue in validate(broken)
+        if issue.code == "invariant"
+    }
+    assert found == {(key, expression)}
+    assert validate(right) == []
+
+
+def test_warnings_are_answered_on_demand_only():
+    assert validate(patient()) == []
+    issue = validate(patient(), warnings=True)[0]
+    assert (issue.severity, issue.expression) == ("warning", "Patient")
+    assert issue.diagnostics.endswith("(dom-6)")
+
+
+def test_a_rule_that_trips_over_a_wrong_shape_says_nothing():
+    broken = observation(valueQuantity={"value": "x", "code": "g"}, effectivePeriod={"start": 7})
+    codes = {(issue.code, issue.expression) for issue in validate(broken)}
+    assert ("structure", "Observation.effective.start") in codes
+    assert ("invariant", "Observation.value") in codes  # qty-3, in the same answer
+
+
+def test_the_invariants_without_a_rule_are_those_of_definitions_and_tests():
+    families = {re.match("[a-z]+", key)[0] for key in unwritten_invariants()}
+    assert families == {"eld", "ig", "sdf", "tst"}
