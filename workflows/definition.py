@@ -267,7 +267,7 @@ class _Reader:
             return
         for index, trigger in enumerate(value):
             at = f"triggers[{index}]"
-            kind = trigger.get("kind") if isinstance(trigger, Mapping) else None
+            kind = str(trigger.get("kind")) if isinstance(trigger, Mapping) else None
             if kind in TRIGGERS:
                 yield dict(trigger)
             elif kind in TRIGGERS_LATER:
@@ -354,7 +354,7 @@ class _Reader:
         name = source.get("kind")
         if isinstance(name, str) and name in KINDS:
             return KINDS[name]
-        if name in LATER:
+        if isinstance(name, str) and name in LATER:
             message = f"Steps of kind `{name}` are not available yet. Kinds: {', '.join(KINDS)}."
             self.note(step_id, "kind", message)
         else:

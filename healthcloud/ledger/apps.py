@@ -1,5 +1,7 @@
 """The ledger as a Django app; loads the handlers that the other apps keep in `tasks.py`."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
 
@@ -12,5 +14,10 @@ class LedgerConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Import `<app>/tasks.py` of each app, where handlers of due work register themselves."""
+        """Import `<app>/tasks.py` of each app, where handlers of due work register themselves.
+
+        The Celery application becomes the default one of all threads: a doorbell rung in a web
+        thread would otherwise look for a broker of Celery's own defaults.
+        """
+        import_module("healthcloud.celery").app.set_default()
         autodiscover_modules("tasks")

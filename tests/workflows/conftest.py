@@ -30,9 +30,7 @@ def run_workflow(in_riverside: Scope, alice_actor: Actor, now: datetime) -> Runn
 
     def run(source: Json, input: Json | None = None) -> Run:
         services.create_workflow(definition=source, actor=alice_actor, now=now, publish=True)
-        started = runs.start(
-            actor=alice_actor, workflow=source["slug"], input=input or {}, now=now
-        )
+        started = runs.start(actor=alice_actor, workflow=source["slug"], input=input or {}, now=now)
         run_until_idle(["steps"])
         return queries.run(started.id)
 

@@ -1,6 +1,6 @@
 """Workflows, runs and tasks over HTTP: the seed forms, bad inputs, and Charlie."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from rest_framework.test import APIClient
@@ -27,12 +27,12 @@ ASKING = definition({"id": "ask", "kind": "approval", "with": {"title": "Treat?"
 
 
 @pytest.fixture
-def alice(client_for: Clients) -> Iterator[APIClient]:
+def alice(client_for: Clients) -> APIClient:
     """Alice's client, in whose project the screening is published."""
     client = client_for("riverside", project="screening")
     answer = client.post("/v1/workflows", {**SCREENING, "publish": True}, format="json")
     assert answer.status_code == 201, answer.json()
-    yield client
+    return client
 
 
 @pytest.fixture

@@ -48,14 +48,28 @@ def test_events_tell_the_run_by_ids_only(run_workflow: Runner) -> None:
 def test_a_resource_is_created_read_and_found(run_workflow: Runner) -> None:
     run = run_workflow(
         definition(
-            {"id": "make", "kind": "fhir_create", "with": {"resource": {
-                "resourceType": "Patient", "gender": "{{ input.gender }}"}}},
-            {"id": "read", "kind": "fhir_read", "with": {"reference": "{{ steps.make.output.reference }}"}},
-            {"id": "find", "kind": "fhir_search", "with": {"query": "Patient?gender={{ input.gender }}"}},
-            output={"gender": "{{ steps.read.output.gender }}", "found": "{{ steps.find.output.resources.count() }}"},
+            {
+                "id": "make",
+                "kind": "fhir_create",
+                "with": {"resource": {"resourceType": "Patient", "gender": "{{ input.gender }}"}},
+            },
+            {
+                "id": "read",
+                "kind": "fhir_read",
+                "with": {"reference": "{{ steps.make.output.reference }}"},
+            },
+            {
+                "id": "find",
+                "kind": "fhir_search",
+                "with": {"query": "Patient?gender={{ input.gender }}"},
+            },
+            output={
+                "gender": "{{ steps.read.output.gender }}",
+                "found": "{{ steps.find.output.resources.count() }}",
+            },
         ),
         {"gender": "female"},
-    )  # fmt: skip
+    )
     assert run.error is None
     assert run.output == {"gender": "female", "found": 1}
 
@@ -63,7 +77,11 @@ def test_a_resource_is_created_read_and_found(run_workflow: Runner) -> None:
 def test_a_missing_patient_fails_the_run_with_an_error_that_names_it(run_workflow: Runner) -> None:
     run = run_workflow(
         definition(
-            {"id": "read", "kind": "fhir_read", "with": {"reference": "Patient/{{ input.patient_id }}"}}
+            {
+                "id": "read",
+                "kind": "fhir_read",
+                "with": {"reference": "Patient/{{ input.patient_id }}"},
+            }
         ),
         {"patient_id": "pat_nobody"},
     )
@@ -134,7 +152,9 @@ def test_an_expression_that_fails_is_an_error_of_its_step(run_workflow: Runner) 
 
 def test_a_wait_lets_go_of_the_worker_and_goes_on_when_due(run_workflow: Runner) -> None:
     run = run_workflow(
-        definition({"id": "pause", "kind": "wait", "with": {"duration": "2h"}}, transform("end", x=1))
+        definition(
+            {"id": "pause", "kind": "wait", "with": {"duration": "2h"}}, transform("end", x=1)
+        )
     )
     assert run.status == "waiting"
     assert run.resume_at is not None
@@ -143,9 +163,7 @@ def test_a_wait_lets_go_of_the_worker_and_goes_on_when_due(run_workflow: Runner)
     assert queries.run(run.id).status == "completed"
 
 
-def test_a_wait_can_be_resumed_early(
-    run_workflow: Runner, alice_actor: Actor, now: object
-) -> None:
+def test_a_wait_can_be_resumed_early(run_workflow: Runner, alice_actor: Actor, now: object) -> None:
     run = run_workflow(definition({"id": "pause", "kind": "wait", "with": {"duration": "2h"}}))
     runs.resume(run_id=run.id, actor=alice_actor, now=now)  # type: ignore[arg-type]
     run_until_idle(["steps"])
@@ -187,7 +205,11 @@ APPROVAL = {
     "kind": "approval",
     "with": {
         "title": "Treat {{ input.patient_id }}?",
-        "form": {"type": "object", "required": ["dose"], "properties": {"dose": {"type": "integer"}}},
+        "form": {
+            "type": "object",
+            "required": ["dose"],
+            "properties": {"dose": {"type": "integer"}},
+        },
         "deadline": "2d",
         "role": "clinician",
     },
@@ -206,14 +228,19 @@ def test_an_approval_waits_for_a_person_and_hands_on_the_decision(
     with pytest.raises(runs.InvalidDecision):
         runs.decide_task(
             task_id=task.id, decision="approved", actor=alice_actor, now=now, role="owner", data={}
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # type: ignore[arg-type]
     with pytest.raises(runs.NotTheirDecision):
         runs.decide_task(
             task_id=task.id, decision="approved", actor=alice_actor, now=now, role="developer"
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # type: ignore[arg-type]
     runs.decide_task(
-        task_id=task.id, decision="approved", actor=alice_actor, now=now, role="owner", data={"dose": 3}
-    )  # type: ignore[arg-type]  # fmt: skip
+        task_id=task.id,
+        decision="approved",
+        actor=alice_actor,
+        now=now,
+        role="owner",
+        data={"dose": 3},
+    )  # type: ignore[arg-type]
     run_until_idle(["steps"])
     assert queries.run(run.id).output == {"dose": 3}
     with pytest.raises(runs.TaskIsDecided):
@@ -268,22 +295,34 @@ def test_a_retry_reuses_what_finished_and_repeats_what_failed(
 def test_fail_and_stop_end_the_run(run_workflow: Runner) -> None:
     failed = run_workflow(
         definition(
-            {"id": "no", "kind": "fail", "with": {"message": "not for {{ input.x }}", "code": "refused"}}
+            {
+                "id": "no",
+                "kind": "fail",
+                "with": {"message": "not for {{ input.x }}", "code": "refused"},
+            }
         ),
         {"x": "us"},
     )
     assert failed.error is not None
     assert (failed.error["code"], failed.error["message"]) == ("refused", "not for us")
     stopped = run_workflow(
-        {**definition({"id": "end", "kind": "stop", "with": {"output": {"ok": True}}}, transform("never", x=1)), "slug": "other"}
-    )  # fmt: skip
+        {
+            **definition(
+                {"id": "end", "kind": "stop", "with": {"output": {"ok": True}}},
+                transform("never", x=1),
+            ),
+            "slug": "other",
+        }
+    )
     assert (stopped.status, stopped.output) == ("completed", {"ok": True})
     assert [step.step for step in queries.steps(stopped)] == ["end"]
 
 
 def test_a_skipped_step_is_recorded_and_passed_over(run_workflow: Runner) -> None:
     run = run_workflow(
-        definition({**transform("maybe", x=1), "skip_if": "input.skip = true"}, transform("end", x=2)),
+        definition(
+            {**transform("maybe", x=1), "skip_if": "input.skip = true"}, transform("end", x=2)
+        ),
         {"skip": True},
     )
     assert [(s.step, s.status) for s in queries.steps(run)] == [
@@ -294,9 +333,18 @@ def test_a_skipped_step_is_recorded_and_passed_over(run_workflow: Runner) -> Non
 
 def test_an_event_of_its_own_is_published_with_the_step(run_workflow: Runner) -> None:
     run = run_workflow(
-        definition({"id": "tell", "kind": "emit", "with": {"type": "custom.screened", "payload": {"patient_id": "{{ input.patient_id }}"}}}),
+        definition(
+            {
+                "id": "tell",
+                "kind": "emit",
+                "with": {
+                    "type": "custom.screened",
+                    "payload": {"patient_id": "{{ input.patient_id }}"},
+                },
+            }
+        ),
         {"patient_id": "pat_1"},
-    )  # fmt: skip
+    )
     assert run.error is None
     event = Event.objects.get(type="custom.screened")
     assert event.payload == {"patient_id": "pat_1", "run_id": run.id}

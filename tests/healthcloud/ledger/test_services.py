@@ -61,9 +61,13 @@ def test_a_tenant_cannot_ask_for_work_of_another_tenant(
 
 
 def test_work_of_a_transaction_that_fails_is_not_there(riverside_scope: Scope) -> None:
-    with pytest.raises(RuntimeError), tenant_scope(riverside_scope):
-        ask(riverside_scope)
-        raise RuntimeError
+    def fail() -> None:
+        with tenant_scope(riverside_scope):
+            ask(riverside_scope)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert not DueWork.objects.exists()
 
 
