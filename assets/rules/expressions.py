@@ -88,9 +88,9 @@ class Comparison:
 
     def evaluate(self, lookup: Lookup) -> Outcome:
         value = lookup(self.name)
-        known = isinstance(value, Interval)
-        truth = COMPARISONS[self.operator](value, self.limit) if known else None
-        return _named(self.name, truth)
+        if not isinstance(value, Interval):
+            return _named(self.name, None)
+        return _named(self.name, COMPARISONS[self.operator](value, self.limit))
 
 
 @dataclass(frozen=True, slots=True)
