@@ -24,8 +24,12 @@ app.conf.update(
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
         "socket_timeout": 10,
-        "socket_connect_timeout": 2,
+        "socket_connect_timeout": 1,
         "socket_keepalive": True,
+        # Publishing to a broker that is down fails at once: the sweeper rings later.
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0,
     },
     enable_utc=True,
     task_acks_late=True,

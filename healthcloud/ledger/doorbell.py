@@ -13,7 +13,7 @@ from django.db import transaction
 logger = logging.getLogger(__name__)
 
 DRAIN = "ledger.drain"
-_PAUSE_SECONDS = 1.0  # after a failed ring: no request waits for a broker that is down
+_PAUSE_SECONDS = 5.0  # after a failed ring: no request waits for a broker that is down
 _broker = {"silent_until": 0.0}
 
 
