@@ -1,7 +1,5 @@
 """What can be installed, and where it runs."""
 
-from importlib import import_module
-
 from django.apps import AppConfig
 
 
@@ -11,7 +9,3 @@ class AssetsConfig(AppConfig):
     name = "assets"
     label = "assets"
     default_auto_field = "django.db.models.BigAutoField"
-
-    def ready(self) -> None:
-        """Register the handlers of due work."""
-        import_module("assets.tasks")

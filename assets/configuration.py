@@ -104,12 +104,14 @@ def problems(schema: Json, value: Json, *, at: str) -> list[dict[str, str]]:
 def _readable(error: jsonschema.ValidationError) -> list[tuple[list[str | int], str]]:
     """Return path and message; for what lacks or is too much, the path of the field itself."""
     path = list(error.absolute_path)
+    wanted: Any = error.validator_value
     if error.validator == "required":
-        missing = [name for name in error.validator_value if name not in error.instance]
+        missing = [name for name in wanted if name not in error.instance]
         name = next((name for name in missing if error.message.startswith(repr(name))), None)
         return [([*path, name], "is required")] if name else [(path, error.message)]
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = error.schema.get("properties", {})
+        schema: Any = error.schema
+        known = schema.get("properties", {})
         extra = [name for name in error.instance if name not in known]
         return [([*path, name], _unknown(name, list(known))) for name in extra]
     return [(path, _wording(error))]

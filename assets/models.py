@@ -6,6 +6,8 @@ Installation ─┬─ Credential (sealed)
                              └─ HealthCheck
 """
 
+from collections.abc import Sequence
+
 from django.db import models
 from django.db.models import Q
 from django.utils.functional import Promise
@@ -57,7 +59,7 @@ class ReceiptStatus(models.TextChoices):
     FAILED = "failed"
 
 
-def _one_of(choices: list[tuple[str, str | Promise]], field: str = "status") -> Q:
+def _one_of(choices: Sequence[tuple[str, str | Promise]], field: str = "status") -> Q:
     return Q(**{f"{field}__in": [value for value, _ in choices]})
 
 

@@ -14,7 +14,7 @@ class Command(BaseCommand):
     help = (
         "Run the vendor simulators on 127.0.0.1 (default: the port of HEALTHCLOUD_SIMULATOR_URL)."
     )
-    requires_system_checks: list[str] = []  # type: ignore[assignment]  # Django says list or word
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the port."""

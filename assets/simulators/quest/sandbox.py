@@ -123,7 +123,8 @@ def _person(patient: object) -> Person | None:
     required = [patient.get(name) for name in ("mrn", "family", "given", "birth_date")]
     if not all(isinstance(value, str) and value for value in required):
         return None
-    return Person(*map(str, required), gender=str(patient.get("gender", "unknown")))
+    mrn, family, given, birth_date = map(str, required)
+    return Person(mrn, family, given, birth_date, str(patient.get("gender", "unknown")))
 
 
 def _fhir_person(patient: Mapping[str, Any]) -> Person | None:

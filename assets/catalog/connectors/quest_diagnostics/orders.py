@@ -67,8 +67,8 @@ def order_summary(
     changed: Resource = {**order.resource}
     identifiers = list(changed.get("identifier", []))
     if not any(item.get("system") == PLACER_SYSTEM for item in identifiers):
-        kind = {"coding": [{"system": IDENTIFIER_TYPES, "code": "PLAC"}]}
-        identifiers.append({"type": kind, "system": PLACER_SYSTEM, "value": placer})
+        placed = {"coding": [{"system": IDENTIFIER_TYPES, "code": "PLAC"}]}
+        identifiers.append({"type": placed, "system": PLACER_SYSTEM, "value": placer})
         changed["identifier"] = identifiers
     if changed.get("status") == "draft":
         changed["status"] = "active"
