@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from textwrap import shorten
 from typing import Any
 
 from studio.charts import Spark, spark
@@ -211,5 +212,5 @@ def detail_of(resource: Resource) -> str:
     if kind == "Encounter":
         return text_of(resource.get("reasonCode")) or text_of(resource.get("class"))
     if kind == "DiagnosticReport":
-        return str(resource.get("conclusion", ""))[:120]
+        return shorten(str(resource.get("conclusion", "")), 120, placeholder=" …")
     return ""

@@ -6,11 +6,11 @@ from typing import Any
 from django.http import HttpResponse
 
 from assets import configuration, queries, registry, services
+from assets.forms import SchemaForm
 from assets.manifest import Manifest
 from assets.models import RUNNING, Installation
 from studio.calls import ApiCall
 from studio.page import Page, studio_page
-from studio.schema_form import SchemaForm
 
 
 @studio_page("catalog", needs="asset.install", writes=True)
@@ -28,8 +28,10 @@ def installation(page: Page, installation_id: str) -> HttpResponse:
     return page.render("studio/catalog/installation.html", context_of(page, found))
 
 
-def context_of(page: Page, found: Installation) -> dict[str, object]:
-    """Return all that the installation page shows."""
+def context_of(
+    page: Page, found: Installation, form: SchemaForm | None = None
+) -> dict[str, object]:
+    """Return all that the installation page shows; `form` is one that was refused."""
     manifest = registry.get(found.asset_id)
     config, slots = configuration.split_slots(manifest, found.config)
     shown = configuration.effective(manifest, page.scope, config)
@@ -38,7 +40,7 @@ def context_of(page: Page, found: Installation) -> dict[str, object]:
         "installation": found,
         "manifest": manifest,
         "deployment": queries.deployment_of(found.asset_id, page.project.id),
-        "form": SchemaForm(manifest.config.json_schema, initial=shown),
+        "form": form or SchemaForm(manifest.config.json_schema, initial=shown),
         "secrets": secrets_of(manifest, found),
         "slots": list(slots_of(page, manifest, slots)),
         "upgrade": manifest.version != found.version,
@@ -94,13 +96,14 @@ def configure(page: Page, installation_id: str) -> HttpResponse:
     """Save the configuration."""
     found = queries.installation(installation_id)
     manifest = registry.get(found.asset_id)
-    form = SchemaForm(manifest.config.json_schema, page.request.POST, initial={})
+    form = SchemaForm(manifest.config.json_schema, data=page.request.POST)
     if not form.is_valid():
-        return page.refuse(form, "installation", installation_id)
+        context = context_of(page, found, form)
+        return page.render("studio/catalog/installation.html", context, status=422)
     _, slots = configuration.split_slots(manifest, found.config)
     services.configure(
         installation_id=installation_id,
-        config={**form.value(), **slots},
+        config={**form.config(), **slots},
         actor=page.actor,
         now=page.now,
     )

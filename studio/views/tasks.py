@@ -2,10 +2,10 @@
 
 from django.http import HttpResponse
 
+from assets.forms import SchemaForm
 from studio.calls import ApiCall
 from studio.page import Page, studio_page
 from studio.paging import page_of
-from studio.schema_form import SchemaForm
 from studio.views.runs import findings_of
 from workflows import queries
 from workflows import runs as services
@@ -30,7 +30,7 @@ def task(page: Page, task_id: str) -> HttpResponse:
     found = queries.task(task_id)
     context: dict[str, object] = {
         "task": found,
-        "form": SchemaForm(found.form, initial={}),
+        "form": SchemaForm(found.form),
         "findings": findings_of(found.run_id),
         "can_decide": page.can("task.decide"),
         "call": ApiCall("POST", f"/v1/tasks/{found.id}/decide", {"decision": "approved"}),
@@ -42,13 +42,13 @@ def task(page: Page, task_id: str) -> HttpResponse:
 def decide(page: Page, task_id: str) -> HttpResponse:
     """Approve or reject; the run goes on."""
     decision = page.request.POST.get("decision", "")
-    form = SchemaForm(queries.task(task_id).form, page.request.POST, initial={})
+    form = SchemaForm(queries.task(task_id).form, data=page.request.POST)
     if decision == TaskStatus.APPROVED and not form.is_valid():
         return page.refuse(form, "task", task_id)
     services.decide_task(
         task_id=task_id,
         decision=decision,
-        data=form.value() if decision == TaskStatus.APPROVED else None,
+        data=form.config() if decision == TaskStatus.APPROVED else None,
         comment=page.request.POST.get("comment", ""),
         role=page.principal.role,
         actor=page.actor,

@@ -5,10 +5,11 @@ from datetime import timedelta
 from django.db.models import Avg, Count, F, Q
 from django.http import HttpResponse
 
+from assets.forms import SchemaForm
 from studio import outline
 from studio.calls import ApiCall
 from studio.page import Page, studio_page
-from studio.schema_form import SchemaForm
+from studio.views.first_steps import some_patients
 from workflows import definition as definitions
 from workflows import queries, runs
 from workflows.models import Run, RunStatus, Workflow
@@ -67,8 +68,8 @@ def workflow(page: Page, slug: str) -> HttpResponse:
     return page.render("studio/workflows/detail.html", context_of(page, found))
 
 
-def context_of(page: Page, found: Workflow) -> dict[str, object]:
-    """Return all that the workflow page shows."""
+def context_of(page: Page, found: Workflow, form: SchemaForm | None = None) -> dict[str, object]:
+    """Return all that the workflow page shows; `form` is one that was refused."""
     source = found.draft
     if found.published_number is not None:
         source = queries.version(found).definition
@@ -85,7 +86,8 @@ def context_of(page: Page, found: Workflow) -> dict[str, object]:
         "definition": source,
         "nodes": outline.of_definition(parsed.definition) if parsed.definition else [],
         "problems": [problem for problem in parsed.problems if problem.severity == "error"],
-        "form": SchemaForm(schema, initial=given),
+        "form": suggest_patients(form or SchemaForm(schema, initial=given)),
+        "patients": some_patients(page) if "patient_id" in schema.get("properties", {}) else [],
         "runs": queries.runs().filter(workflow=found).order_by("-created_at", "-id")[:6],
         "versions": queries.versions(found).order_by("-number"),
         "tab": page.request.GET.get("tab", "outline"),
@@ -94,15 +96,23 @@ def context_of(page: Page, found: Workflow) -> dict[str, object]:
     }
 
 
+def suggest_patients(form: SchemaForm) -> SchemaForm:
+    """Let the field `patient_id` suggest the project's patients."""
+    if "patient_id" in form.fields:
+        form.fields["patient_id"].widget.attrs["list"] = "patients"
+    return form
+
+
 @studio_page("workflows", needs="workflow.run", writes=True)
 def run_workflow(page: Page, slug: str) -> HttpResponse:
     """Start a run with the filled-in input, and go to it."""
     found = queries.workflow(slug)
     schema = queries.version(found).definition.get("input_schema") or {}
-    form = SchemaForm(schema, page.request.POST, initial={})
+    form = SchemaForm(schema, data=page.request.POST)
     if not form.is_valid():
-        return page.refuse(form, "workflow", slug)
+        context = context_of(page, found, form)
+        return page.render("studio/workflows/detail.html", context, status=422)
     run = runs.start(
-        workflow=slug, input=form.value(), trigger="studio", actor=page.actor, now=page.now
+        workflow=slug, input=form.config(), trigger="studio", actor=page.actor, now=page.now
     )
     return page.redirect("run", run.id)
