@@ -12,6 +12,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -25,6 +26,14 @@ from healthcloud.events.sse import event_message, retry_message
 from healthcloud.events.tickets import TicketAuthentication
 
 BACKLOG: Final = 100
+_PARAMETERS: Final = [
+    OpenApiParameter("Last-Event-ID", int, OpenApiParameter.HEADER, description="As `after`."),
+    OpenApiParameter("after", int, description="Begin behind this sequence number."),
+    OpenApiParameter("type", str, description="Types or groups: `workflow.*,task.created`."),
+    OpenApiParameter("severity", str, description="`info`, `warning`, `error`, `critical`."),
+    OpenApiParameter("source", str, description="The part that emitted it, as `workflow`."),
+    OpenApiParameter("ticket", str, description="From POST /v1/stream-tickets."),
+]
 
 
 class Admitted(HttpResponse):
@@ -50,6 +59,7 @@ class StreamView(PlatformView):
     project_required = NO_METHODS
     live = False
 
+    @extend_schema(parameters=_PARAMETERS, responses={(200, "text/event-stream"): str})
     def get(self, request: Request) -> HttpResponseBase:
         """Open the stream."""
         if self.live:

@@ -35,6 +35,7 @@ PERSONAL: Final = frozenset(
     }
 )
 MAX_PAYLOAD_MEMBERS: Final = 50
+MAX_TEXT: Final = 4000
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+){1,4}")
 _MEMBER = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _IDENTIFIER = re.compile(r"[\w.:/|@+,#%=-]{0,300}")
@@ -151,7 +152,7 @@ _TYPES: Final = (
         "integration.failed",
         "A probe of a connection test failed.",
         "installation_id asset_id",
-        "probe",
+        "probe:text",
         severity="error",
         also=_ERROR,
     ),
@@ -333,7 +334,7 @@ def _is_fact(value: object, *, prose: bool, depth: int = 0) -> bool:
         case None | bool() | int() | float():
             return True
         case str():
-            return len(value) <= 1000 if prose else bool(_IDENTIFIER.fullmatch(value))
+            return len(value) <= MAX_TEXT if prose else bool(_IDENTIFIER.fullmatch(value))
         case list() | tuple():
             return depth < 2 and all(_is_fact(v, prose=prose, depth=depth + 1) for v in value)
         case dict():

@@ -49,6 +49,12 @@ def number_committed() -> int:
         return last_number()
 
 
+def number_visible() -> None:
+    """Number what the active scope can see and is not numbered; cheap when there is nothing."""
+    if Event.objects.filter(sequence__isnull=True).exists():
+        number_committed()
+
+
 def last_number() -> int:
     """Return the highest number given in the active tenant, 0 when there is none."""
     return Event.objects.aggregate(last=Max("sequence"))["last"] or 0

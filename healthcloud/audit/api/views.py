@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -21,6 +22,12 @@ FILTERS: Final = {
     "outcome": "outcome",
     "request_id": "request_id",
 }
+_PARAMETERS: Final = [
+    *(OpenApiParameter(name, str) for name in FILTERS),
+    OpenApiParameter("since", str, description="Audit events from this time on."),
+    OpenApiParameter("limit", int, description="1 to 100, 20 without it."),
+    OpenApiParameter("cursor", str, description="`meta.cursor` of the page before."),
+]
 
 
 class AuditEventListView(PlatformView):
@@ -28,6 +35,7 @@ class AuditEventListView(PlatformView):
 
     required_scopes = {"GET": "audit:read"}
 
+    @extend_schema(parameters=_PARAMETERS)
     def get(self, request: Request) -> Response:
         """List by `action`, `actor_id`, `target_type`, `target_id`, `outcome` and `since`."""
         given = request.query_params

@@ -1,6 +1,9 @@
 """`/v1/events`, `/v1/event-types`, `/v1/stream-tickets`."""
 
+from typing import Final
+
 from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -12,15 +15,29 @@ from healthcloud.events.admission import parse_number
 from healthcloud.events.api.serializers import timestamp
 from healthcloud.events.models import Event
 
+_FILTERS: Final = [
+    OpenApiParameter("type", str, description="Types or groups: `workflow.*,task.created`."),
+    OpenApiParameter("severity", str, description="`info`, `warning`, `error`, `critical`."),
+    OpenApiParameter("source", str, description="The part that emitted it, as `workflow`."),
+    OpenApiParameter("after", int, description="Events that followed this sequence number."),
+]
+_LIST_PARAMETERS: Final = [
+    *_FILTERS,
+    OpenApiParameter("since", str, description="Events from this time on."),
+    OpenApiParameter("limit", int, description="1 to 100, 20 without it."),
+    OpenApiParameter("cursor", str, description="`meta.cursor` of the page before."),
+]
+
 
 class EventListView(PlatformView):
     """The events of a project, newest first; with `after` the ones that followed, oldest first."""
 
     required_scopes = {"GET": "events:read"}
 
+    @extend_schema(parameters=_LIST_PARAMETERS)
     def get(self, request: Request) -> Response:
         """List events by `type` (patterns), `severity`, `source`, `since` and `after`."""
-        numbering.number_committed()
+        numbering.number_visible()
         query = request._request.GET
         chosen = selection.from_query(query, project_id=self.scope.project_id)
         rows = queries.numbered(chosen)
@@ -43,7 +60,7 @@ class EventView(PlatformView):
 
     def get(self, request: Request, event_id: str) -> Response:
         """Return an event by its id."""
-        numbering.number_committed()
+        numbering.number_visible()
         return Response(queries.as_dict(queries.find_event(event_id), self.scope))
 
 
@@ -65,6 +82,7 @@ class StreamTicketView(PlatformView):
     required_scopes = {"POST": "events:read"}
     project_required = NO_METHODS
 
+    @extend_schema(request=None)
     def post(self, request: Request) -> Response:
         """Issue a ticket; put it into the URL as `?ticket=…`."""
         ticket = tickets.issue(self.principal, self.scope, now=self.now)

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import cast
+from typing import Final, cast
 
 from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -21,7 +22,12 @@ from healthcloud.events.api.serializers import (
 )
 from healthcloud.events.models import Delivery, Webhook
 
-_SCOPE = "webhooks:write"
+_SCOPE: Final = "webhooks:write"
+_PAGE: Final = [
+    OpenApiParameter("limit", int, description="1 to 100, 20 without it."),
+    OpenApiParameter("cursor", str, description="`meta.cursor` of the page before."),
+]
+_STATUS: Final = OpenApiParameter("status", str, enum=Delivery.Status.values)
 
 
 class WebhookListView(PlatformView):
@@ -30,10 +36,12 @@ class WebhookListView(PlatformView):
     required_scopes = {"GET": _SCOPE, "POST": _SCOPE}
     project_required = NO_METHODS
 
+    @extend_schema(parameters=_PAGE)
     def get(self, request: Request) -> Response:
         """List webhooks, newest first."""
         return Response(paginate(Webhook.objects.all(), request, serialize=self._serialize))
 
+    @extend_schema(request=WebhookBody)
     def post(self, request: Request) -> Response:
         """Create a webhook; the answer is the only one that holds its `secret`."""
         body = self.validated(WebhookBody)
@@ -61,6 +69,7 @@ class WebhookView(PlatformView):
         """Return a webhook."""
         return Response(webhook_as_dict(webhooks.find_webhook(webhook_id), self.scope))
 
+    @extend_schema(request=WebhookChanges)
     def patch(self, request: Request, webhook_id: str) -> Response:
         """Change a webhook; `{"status": "active"}` resumes a paused one."""
         webhook = webhooks.update_webhook(
@@ -83,6 +92,7 @@ class WebhookSecretView(PlatformView):
     required_scopes = {"POST": _SCOPE}
     project_required = NO_METHODS
 
+    @extend_schema(request=None)
     def post(self, request: Request, webhook_id: str) -> Response:
         """Make a new secret, answered once; for 24 hours both sign."""
         webhook, secret = webhooks.rotate_secret(
@@ -106,6 +116,7 @@ class WebhookTestView(DeliveryAnswer):
 
     required_scopes = {"POST": _SCOPE}
 
+    @extend_schema(request=None)
     def post(self, request: Request, webhook_id: str) -> Response:
         """Send a `webhook.test` event to this webhook."""
         delivery = webhooks.send_test(webhook_id=webhook_id, actor=self.actor, now=self.now)
@@ -117,6 +128,7 @@ class DeliveryListView(PlatformView):
 
     required_scopes = {"GET": _SCOPE}
 
+    @extend_schema(parameters=[_STATUS, *_PAGE])
     def get(self, request: Request, webhook_id: str) -> Response:
         """List deliveries with their attempts, newest first; `status` filters."""
         rows = _deliveries(webhook_id)
@@ -150,6 +162,7 @@ class RedeliverView(DeliveryAnswer):
 
     required_scopes = {"POST": _SCOPE}
 
+    @extend_schema(request=None)
     def post(self, request: Request, webhook_id: str, delivery_id: str) -> Response:
         """Send the event of a delivery again, with the same `webhook-id`."""
         delivery = webhooks.redeliver(
@@ -164,6 +177,7 @@ class RecoverView(PlatformView):
     required_scopes = {"POST": _SCOPE}
     project_required = NO_METHODS
 
+    @extend_schema(request=RecoverBody)
     def post(self, request: Request, webhook_id: str) -> Response:
         """Send again all failed deliveries since a time."""
         since = cast(datetime, self.validated(RecoverBody)["since"])

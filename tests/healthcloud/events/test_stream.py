@@ -5,13 +5,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import httpx
 import pytest
 from django.utils import timezone
 
+from healthcloud.actors import Actor
 from healthcloud.events import stream
 from healthcloud.events.models import Event
+from healthcloud.events.services import publish
 from healthcloud.organizations.models import ApiKey
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.healthcloud.events.conftest import Server
@@ -230,12 +233,23 @@ def test_an_idle_stream_is_kept_alive(
         assert [stream_.comment() for _ in range(3)] == [": keep-alive"] * 3
 
 
-def test_charlie_hears_nothing_of_others(
-    server: Server, live_key: Key, happen: Happen, live_tenant: Scope
+def test_a_key_of_one_project_hears_nothing_of_the_others(
+    server: Server,
+    live_key: Key,
+    happen: Happen,
+    live_tenant: Scope,
+    alice_actor: Actor,
+    now: datetime,
 ) -> None:
-    key = live_key()[0]
-    with listen(server, key, "?after=0") as stream_:
-        with tenant_scope(live_tenant):
-            pass
-        own = happen()
+    with tenant_scope(live_tenant.in_project("proj_other", 999_999)):
+        other = publish(
+            type="workflow.completed",
+            payload={"run_id": "run_2", "workflow_id": "x"},
+            actor=alice_actor,
+            now=now,
+        )
+    own = happen()
+    with listen(server, live_key()[0], "?after=0") as stream_:
         assert stream_.event()["id"] == own
+    with listen(server, live_key(wide=True)[0], "?after=0") as stream_:
+        assert [stream_.event()["id"] for _ in range(2)] == [other.id, own]
