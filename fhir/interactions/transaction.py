@@ -10,10 +10,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import psycopg
+from django.db import OperationalError
 from django.db import transaction as database
 
 from fhir.definitions import type_number
-from fhir.errors import InvalidBundle, InvalidResource, MultipleMatches, NotSupported
+from fhir.errors import (
+    InvalidBundle,
+    InvalidResource,
+    MultipleMatches,
+    NotSupported,
+    VersionConflict,
+)
 from fhir.hashes import self_hash
 from fhir.identity import check_body_id, check_id, check_if_match, check_type
 from fhir.interactions.bundle import (
@@ -31,7 +39,7 @@ from fhir.resources import ParsedResource, new_id
 from fhir.rows import CurrentRow, NewVersion, lock_current
 from fhir.search.service import search
 from fhir.stored import StoredResource
-from fhir.writing import Write, accept, stored
+from fhir.writing import ATTEMPTS, Write, accept, stored
 from healthcloud.actors import Actor
 from healthcloud.errors import HealthCloudError
 
@@ -66,23 +74,36 @@ def transaction(*, bundle: ParsedResource, actor: Actor, now: datetime) -> list[
     """Do all entries in one transaction and return their answers in the order of the Bundle.
 
     Raises the error of the first entry that fails, naming the entry, and nothing is changed.
+    A transaction that another one overtook, or that would wait for it in a circle, is repeated.
     """
     entries = read_entries(bundle)
-    plan = Plan(Write.begin(actor=actor, now=now), now)
+    write = Write.begin(actor=actor, now=now)
+    for _ in range(ATTEMPTS):
+        try:
+            with database.atomic():
+                return _run(entries, Plan(write, now))
+        except VersionConflict:
+            continue
+        except OperationalError as error:
+            if not isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
+                raise
+    raise VersionConflict("Other requests are writing the same resources; send it again.")
+
+
+def _run(entries: list[Entry], plan: Plan) -> list[Answer]:
     ordered = sorted(entries, key=lambda entry: _ORDER.index(entry.method))
-    with database.atomic():
-        for entry in ordered:
+    for entry in ordered:
+        with _naming(entry):
+            _identify(entry, plan)
+    _refuse_overlap(plan)
+    for entry in ordered:
+        with _naming(entry):
+            _find_references(entry, plan)
+    _write(ordered, plan)
+    for entry in ordered:
+        if entry.method in {"GET", "HEAD"}:
             with _naming(entry):
-                _identify(entry, plan)
-        _refuse_overlap(plan)
-        for entry in ordered:
-            with _naming(entry):
-                _find_references(entry, plan)
-        _write(ordered, plan)
-        for entry in ordered:
-            if entry.method in {"GET", "HEAD"}:
-                with _naming(entry):
-                    plan.answers[entry.position] = answer_read(entry, now=now)
+                plan.answers[entry.position] = answer_read(entry, now=plan.now)
     return [plan.answers[entry.position] for entry in entries]
 
 
