@@ -12,6 +12,7 @@ from typing import Any
 from fhir.definitions.files import read_data
 from fhir.validation.invariants import clinical, conformance, datatypes, resources
 from fhir.validation.invariants.rule import Context, Holds, Rule
+from fhir.validation.issues import Severity
 
 __all__ = ["Context", "Holds", "Rule", "rules_at", "unwritten_invariants"]
 
@@ -40,7 +41,8 @@ def rules_at(type_name: str, path: str) -> tuple[Rule, ...]:
     for facts in _data().get(type_name, {}).get(path, ()):
         rule = _rule(type_name, facts["key"])
         if rule is not None:
-            severity = "warning" if "warning" in {rule.severity, facts["severity"]} else "error"
+            mild = "warning" in {rule.severity, facts["severity"]}
+            severity: Severity = "warning" if mild else "error"
             found.append(replace(rule, key=facts["key"], severity=severity))
     return tuple(found)
 

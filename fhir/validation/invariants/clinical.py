@@ -87,6 +87,15 @@ def _speaks_for(node: Node, _: Context) -> bool:
     )
 
 
+def _needs_patient(scope: str) -> Rule:
+    """ppc-2 to ppc-5; `something` is the code system that R4 writes there."""
+
+    def holds(node: Node, _: Context) -> bool:
+        return has(node, "patient") or not has_code(node, "scope", "something", scope)
+
+    return Rule(holds, "A consent of this scope needs its patient.")
+
+
 def _lacks_home(node: Node, _: Context) -> bool:
     return node.get("use") != "home"
 
@@ -246,9 +255,7 @@ RULES: dict[str, Rule] = {
     "Task.inv-1": Rule(_is_modified_after, "lastModified is before authoredOn: correct them."),
     "lnk-1": Rule(lambda n, c: len(n.get("item", ())) > 1, "A linkage needs at least two items."),
 }
-for _scope in ("patient-privacy", "research", "adr", "treatment"):
-    _number = ("patient-privacy", "research", "adr", "treatment").index(_scope) + 2
-    RULES[f"ppc-{_number}"] = Rule(
-        lambda n, c, code=_scope: has(n, "patient") or not has_code(n, "scope", "something", code),
-        "A consent of this scope needs its patient.",
-    )
+RULES |= {
+    f"ppc-{place}": _needs_patient(scope)
+    for place, scope in enumerate(("patient-privacy", "research", "adr", "treatment"), start=2)
+}
