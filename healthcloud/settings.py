@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -283,13 +284,63 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
 }
+
+
+def _console_link(title: str, icon: str, model: str) -> dict[str, object]:
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:organizations_{model}_changelist"),
+    }
+
+
 UNFOLD = {
     "SITE_TITLE": "HealthCloud admin",
     "SITE_HEADER": "HealthCloud",
     "SITE_SUBHEADER": "Admin console",
+    "SITE_SYMBOL": "ecg_heart",
     "SITE_URL": "/studio/",
-    "SHOW_HISTORY": True,
-    "SIDEBAR": {"show_search": True, "show_all_applications": False},
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "/static/studio/favicon.svg"}
+    ],
+    "DASHBOARD_CALLBACK": "healthcloud.organizations.console.dashboard",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(0.977 0.012 276)",
+            "100": "oklch(0.955 0.024 276)",
+            "200": "oklch(0.91 0.05 276)",
+            "300": "oklch(0.84 0.085 276)",
+            "400": "oklch(0.72 0.14 276)",
+            "500": "oklch(0.61 0.18 276)",
+            "600": "oklch(0.505 0.2 274)",
+            "700": "oklch(0.455 0.2 274)",
+            "800": "oklch(0.4 0.17 274)",
+            "900": "oklch(0.34 0.13 274)",
+            "950": "oklch(0.26 0.09 274)",
+        }
+    },
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {
+                "title": "Customers",
+                "items": [
+                    _console_link("Organizations", "domain", "organization"),
+                    _console_link("Tenants", "database", "environment"),
+                    _console_link("Hosts", "dns", "domain"),
+                ],
+            },
+            {
+                "title": "People and keys",
+                "items": [
+                    _console_link("People", "person", "user"),
+                    _console_link("Members", "group", "membership"),
+                    _console_link("Invitations", "mail", "invitation"),
+                    _console_link("API keys", "key", "apikey"),
+                ],
+            },
+        ],
+    },
 }
 # Unlimited by default in the sandbox of one machine; production organizations follow their plan.
 SANDBOX_UNLIMITED = env_flag("HEALTHCLOUD_SANDBOX_UNLIMITED", default=True)
