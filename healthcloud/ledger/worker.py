@@ -97,7 +97,8 @@ def _outcome(work: ClaimedWork, *, raising: bool = False) -> Outcome | None:
         if raising:
             raise
         _log_failure(work, error)
-        connection.close_if_unusable_or_obsolete()
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
         return RetryAt(work.now + full_jitter(work.attempt), type(error).__name__)
 
 
