@@ -1,7 +1,7 @@
 """The run records of agents: begun before the agent runs, finished in the commit of its effects."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from assets.models import AgentRun, Deployment, RunStatus
@@ -10,6 +10,8 @@ from assets.sdk import AssetError, Evidence, Json, Result, RuleOutcome
 from healthcloud.actors import Actor
 from healthcloud.events.services import publish
 from healthcloud.identifiers import new_id
+
+LONGEST_RUN = timedelta(minutes=15)
 
 if TYPE_CHECKING:
     from assets.invocation import Outcome, Prepared
@@ -94,6 +96,22 @@ def fail_run(prepared: "Prepared", error: AssetError, *, now: datetime) -> None:
         actor=agent_actor(prepared.context),
         now=now,
     )
+
+
+def expire_runs(deployment_id: str, *, now: datetime) -> None:
+    """Mark runs failed that are still `running` long after their time: their caller broke off."""
+    stuck = AgentRun.objects.select_for_update(skip_locked=True).filter(
+        deployment_id=deployment_id, status=RunStatus.RUNNING, started_at__lt=now - LONGEST_RUN
+    )
+    error = AssetError(
+        "interrupted",
+        "The run broke off, or what it proposed could not be written.",
+        retryable=True,
+        remedy="Look at the workflow run or the request that started it, and run it again.",
+    )
+    for run in stuck[:100]:
+        run.status, run.error, run.finished_at = RunStatus.FAILED, error.as_dict(), now
+        run.save(update_fields=["status", "error", "finished_at"])
 
 
 def agent_actor(context: CallContext) -> Actor:

@@ -313,5 +313,4 @@ class Migration(migrations.Migration):
         ProjectIsolation("assets_receipt"),
         AppendOnly("assets_release"),
         AppendOnly("assets_deploymentlog"),
-        AppendOnly("assets_healthcheck"),
     ]

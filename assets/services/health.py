@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from assets import configuration, queries, registry
 from assets.models import Deployment, DeploymentStatus, HealthCheck, Installation
+from assets.runs import expire_runs
 from assets.runtime.context import CallContext, context_of, installation_context
 from assets.sdk import AssetError, Probe
 from assets.services.trace import deployment_changed, installation_changed
@@ -12,6 +13,7 @@ from healthcloud.actors import Actor
 from healthcloud.ledger.services import enqueue
 from healthcloud.tenancy.scope import Scope, active_scope, tenant_scope
 
+KEPT = timedelta(days=7)
 HEALTH_KIND = "deployment.health"
 HEALTH_QUEUE = "agents"
 
@@ -141,7 +143,7 @@ def record_check(
 def schedule_health(deployment: Deployment, *, now: datetime) -> None:
     """Ask for the first health check of an active deployment, if its manifest wants any."""
     health = registry.get(deployment.asset_id).health
-    if health.check and registry.get(deployment.asset_id).kind == "connector":
+    if health.check:
         enqueue(
             scope=active_scope(),
             kind=HEALTH_KIND,
@@ -156,6 +158,7 @@ def watch(*, scope: Scope, deployment_id: str, actor: Actor, now: datetime) -> d
     """Check a running deployment; return when to look again, None when it no longer runs.
 
     It is degraded after `unhealthy_after` failures in a row, and active again after one success.
+    Runs of an agent that broke off are marked failed, and checks of last week forgotten.
     """
     with tenant_scope(scope):
         deployment = queries.deployments().filter(id=deployment_id).first()
@@ -168,6 +171,8 @@ def watch(*, scope: Scope, deployment_id: str, actor: Actor, now: datetime) -> d
     probes = run_probes(context)
     with tenant_scope(scope):
         _judge(deployment_id, release.number, probes, actor=actor, now=now)
+        expire_runs(deployment_id, now=now)
+        HealthCheck.objects.filter(deployment_id=deployment_id, at__lt=now - KEPT).delete()
     return now + timedelta(seconds=registry.get(deployment.asset_id).health.interval)
 
 
