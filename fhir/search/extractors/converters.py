@@ -75,8 +75,6 @@ def token_identifier(value: Json, params: Params, out: list[Token]) -> None:
     code = value.get("value")
     kind = value.get("type")
     text = kind.get("text") if kind is not None else None
-    if code is None and text is None:
-        return
     system = value.get("system")
     for param in params:
         out.append(Token(param, system, code, text))
@@ -311,8 +309,6 @@ def reference_plain(value: Json, params: Params, out: list[Reference]) -> None:
     if identifier is not None:
         system, code = identifier.get("system"), identifier.get("value")
     text = value.get("display")
-    if id_ is None and url is None and code is None and text is None:
-        return
     for param in params:
         out.append(Reference(param, kind, id_, version, url, system, code, text))
 

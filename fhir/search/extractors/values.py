@@ -85,7 +85,8 @@ class Reference(Struct, frozen=True, gc=False):
     `type` and `id` come from `Type/id`, also at the end of an absolute `url`; a canonical has
     `url` and `version` only; a logical reference has `identifier_system` and
     `identifier_value`, and `type` when Reference.type says so. `text` is the display.
-    References to contained resources (`#id`) are not searchable by id and carry none.
+    References to contained resources (`#id`) are not searchable by id and carry none; they are
+    here because the element is present, which is what `:missing=false` asks.
     """
 
     param: str

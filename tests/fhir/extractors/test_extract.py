@@ -204,6 +204,7 @@ def test_a_reference_to_a_contained_resource_cannot_be_found_by_id():
     assert found(contained, "references", "patient") == [
         Reference("patient", None, None, text="Anna")
     ]
+    assert "subject" in extract(observation(subject={"reference": "#p"})).present()
 
 
 @pytest.mark.parametrize(
