@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, Final, cast
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.settings import api_settings
+from rest_framework.views import APIView
 
 from healthcloud.api.request_ids import RequestIdMiddleware
 from healthcloud.api.views import NO_METHODS, PlatformView
@@ -51,9 +51,9 @@ class StreamView(PlatformView):
     (`live=False`), the answer holds what there is and ends; a client reconnects and goes on.
     """
 
-    authentication_classes: ClassVar[list[Any]] = [
+    authentication_classes = [
         TicketAuthentication,
-        *api_settings.DEFAULT_AUTHENTICATION_CLASSES,
+        *APIView.authentication_classes,
     ]
     required_scopes = {"GET": "events:read"}
     project_required = NO_METHODS

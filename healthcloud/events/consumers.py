@@ -147,7 +147,7 @@ def _after(message: dict[str, Any]) -> int | None:
         return None
     if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 10**18:
         raise BadRequest("`after` is the sequence number of the last event seen.", param="after")
-    return after
+    return int(after)
 
 
 def _texts(message: dict[str, Any], name: str) -> list[str]:

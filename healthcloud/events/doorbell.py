@@ -39,7 +39,8 @@ def ring(schema: str) -> bool:
 def ring_after_commit(schema: str) -> None:
     """Ring once when the current transaction has committed, however often it was asked."""
     hint = partial(ring, schema)
-    for _, waiting, _ in connection.run_on_commit:
+    for entry in connection.run_on_commit:
+        waiting = entry[1]
         if isinstance(waiting, partial) and waiting.func is ring and waiting.args == (schema,):
             return
     transaction.on_commit(hint, robust=True)

@@ -1,7 +1,7 @@
 """Following events: first what is already there, then what happens, without a gap or a double."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,7 +54,7 @@ async def place(admission: Admission, feed: Feed) -> tuple[int, Reset | None]:
 
 async def follow(
     hub: Hub, feed: Feed, admission: Admission, *, after: int, heartbeat: float
-) -> AsyncIterator[list[Event]]:
+) -> AsyncGenerator[list[Event], None]:
     """Yield events after a number as they come; an empty list for each heartbeat without any.
 
     Ends when the caller's credential is revoked.

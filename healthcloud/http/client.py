@@ -221,7 +221,7 @@ def _core_request(request: httpx.Request, timeout: float) -> httpcore.Request:
 
 
 def _backoff(attempt: int) -> float:
-    return random.uniform(0.05, 0.25) * 2**attempt  # noqa: S311  jitter, not a secret
+    return random.uniform(0.05, 0.25) * float(2**attempt)  # noqa: S311  jitter, not a secret
 
 
 class _errors_of:  # noqa: N801  reads as a phrase: with _errors_of(host)
