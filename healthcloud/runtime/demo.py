@@ -137,13 +137,13 @@ class Demonstration:
 
     def install(self) -> None:
         """Step 1: install the agent, which brings its workflow, and the connector."""
-        self.say("1. Install the Diagnostic Agent            POST /v1/assets/install")
+        self.say("1. Install the Diagnostic Agent              POST /v1/assets/install")
         self._install(AGENT)
         self._install(CONNECTOR)
 
     def configure(self) -> None:
         """Step 2: test the integration's connection."""
-        self.say("2. Configure Quest Diagnostics             POST …/asset-installations/{id}/check")
+        self.say("2. Configure Quest Diagnostics               POST …/asset-installations/{id}/check")
         installed = self._get(f"asset-installations?project_id={self.access.project_id}&limit=100")
         for item in _rows(installed):
             if item["asset_id"] == CONNECTOR:
@@ -154,13 +154,13 @@ class Demonstration:
 
     def deploy(self) -> None:
         """Step 3: deploy connector and agent."""
-        self.say("3. Deploy both into the sandbox            POST /v1/deployments")
+        self.say("3. Deploy both into the sandbox              POST /v1/deployments")
         self._deploy(CONNECTOR, {})
         self._deploy(AGENT, {"labs": "quest_diagnostics"})
 
     def run_workflow(self) -> Json:
         """Step 4: a result arrives at the laboratory; run the screening."""
-        self.say(f"4. Run uti_screening for {PATIENT}       POST /v1/workflows/run")
+        self.say(f"4. Run uti_screening for {PATIENT}          POST /v1/workflows/run")
         self._report_result()
         body = {
             "workflow_id": "uti_screening",
@@ -176,7 +176,7 @@ class Demonstration:
 
     def show_events(self, *, after: int, run_id: str) -> None:
         """Step 5: show what the event stream tells of the run."""
-        self.say("5. Receive events                          GET /v1/events/stream")
+        self.say("5. Receive events                            GET /v1/events")
         path = f"events?after={after}&limit=100&project_id={self.access.project_id}"
         events = sorted(_rows(self._get(path)), key=lambda event: int(str(event["sequence"])))
         for event in events:
@@ -194,11 +194,23 @@ class Demonstration:
 
     def _report_result(self) -> None:
         """Let the laboratory's simulator finish a urinalysis of the showcase patient."""
-        found = self._get(f"fhir/Patient/{PATIENT}")
-        body = {"client_id": f"sandbox-{self.access.project_id}", "patient": found}
-        answer = self.http.request(
-            "POST", f"{self.simulator_url}/quest/_sandbox/results", json=body
-        )
+        patient = self._get(f"fhir/Patient/{PATIENT}")
+        name, identifier = _first(patient, "name"), _first(patient, "identifier")
+        given = name.get("given")
+        body = {
+            "client_id": f"sandbox-{self.access.project_id}",
+            "client_secret": "sandbox-secret",
+            "panel": "uti_positive",
+            "patient": {
+                "mrn": identifier.get("value"),
+                "family": name.get("family"),
+                "given": given[0] if isinstance(given, list) else None,
+                "birth_date": patient.get("birthDate"),
+                "gender": patient.get("gender"),
+            },
+        }
+        url = f"{self.simulator_url}/quest/_sandbox/results"
+        answer = self.http.request("POST", url, json=body)
         self._check(answer, "POST /quest/_sandbox/results")
 
     def _install(self, asset_id: str) -> None:
@@ -246,6 +258,11 @@ class Demonstration:
         if not isinstance(content, dict):
             raise DemonstrationFailed(f"{call} answered no object.")
         return dict(content)
+
+
+def _first(resource: Json, member: str) -> Json:
+    values = resource.get(member)
+    return dict(values[0]) if isinstance(values, list) and values else {}
 
 
 def _rows(answer: Mapping[str, object], member: str = "data") -> list[Json]:
