@@ -21,7 +21,11 @@ def validate(
     `resource_type` is the type the caller expects, for instance from the url. `warnings` adds
     the invariants that R4 calls warnings, as `$validate` does.
     """
-    return _type_issues(resource, resource_type) or _resource_issues(resource, None, warnings)
+    try:
+        return _type_issues(resource, resource_type) or _resource_issues(resource, None, warnings)
+    except RecursionError:
+        text = "The resource is nested hundreds of levels deep: flatten it."
+        return [Issue("error", "too-costly", "", text)]
 
 
 def is_valid(resource: Resource, *, resource_type: str | None = None) -> bool:

@@ -17,6 +17,7 @@ from fhir.search.extractors import fold
         ("Søren Ærø", "soren aero"),
         ("Łukasz", "lukasz"),
         ("ŉ", "ʼn"),
+        ("𝑨𝑩", "ab"),
         ("山田", "山田"),
         ("", ""),
     ],

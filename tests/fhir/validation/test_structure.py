@@ -300,3 +300,11 @@ def test_rubbish_in_any_place_is_an_issue_and_no_crash(key, value):
 def test_rubbish_in_entries_is_an_issue_and_no_crash(value):
     assert validate({"resourceType": "Bundle", "type": "batch", "entry": value}) != []
     assert validate({"resourceType": "Parameters", "parameter": value}) != []
+
+
+def test_a_resource_nested_too_deeply_is_an_issue_and_no_crash():
+    extension = {"url": "http://x", "valueBoolean": True}
+    for _ in range(900):
+        extension = {"url": "http://x", "extension": [extension]}
+    issues = validate({"resourceType": "Patient", "extension": [extension]})
+    assert [issue.code for issue in issues] == ["too-costly"]
