@@ -23,6 +23,7 @@ from healthcloud.events.following import Admission, follow, place
 
 HEARTBEAT_SECONDS: Final = 20.0
 REVOKED: Final = 4401
+GOING_AWAY: Final = 1001
 MAX_MESSAGE: Final = 16 * 1024
 MAX_VALUES: Final = 50
 
@@ -119,7 +120,7 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
                     await self._say("event", event=queries.as_dict(event, admission.scope))
                 if not events:
                     await self._say("ping", last_sequence=self.feed.last)
-        await self.close(code=REVOKED)
+        await self.close(code=GOING_AWAY if hub().closing else REVOKED)
 
     async def _stop(self) -> None:
         if self._following is not None:

@@ -9,6 +9,7 @@ no thread and no connection of its own.
 import asyncio
 import contextlib
 import logging
+import signal
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 MEMORY: Final = 2000  # events kept for streams that are a little behind
 BATCH: Final = 500
 LOOK_SECONDS: Final = 2.0  # without a hint
+CLOSING_SECONDS: Final = 0.25  # between looks at whether the server stops
 CHECK_SECONDS: Final = 2.0  # between looks at the credentials of open streams
 
 
@@ -140,6 +142,7 @@ class Hub:
         self._credentials: dict[Credential, int] = {}
         self._revoked: set[Credential] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self.closing = False
 
     @contextlib.asynccontextmanager
     async def join(self, scope: Scope, credential: Credential) -> AsyncIterator[Feed]:
@@ -158,9 +161,9 @@ class Hub:
         finally:
             await self._leave(feed, credential)
 
-    def revoked(self, credential: Credential) -> bool:
-        """Say whether the caller behind a stream lost the right to it."""
-        return credential in self._revoked
+    def ended(self, credential: Credential) -> bool:
+        """Say whether a stream has to end: its caller lost the right, or the server stops."""
+        return self.closing or credential in self._revoked
 
     async def _leave(self, feed: Feed, credential: Credential) -> None:
         self._credentials[credential] -= 1
@@ -200,9 +203,9 @@ class Hub:
                     self._feeds[schema].hint()
 
     async def _watch(self) -> None:
-        """Find streams whose caller may no longer read, and wake them so that they end."""
+        """Find streams that have to end, and wake them so that they do."""
         while True:
-            await asyncio.sleep(CHECK_SECONDS)
+            await self._pause()
             open_now = set(self._credentials)
             try:
                 valid = await in_database(still_valid, open_now, now=_now())
@@ -212,8 +215,25 @@ class Hub:
             found = open_now - valid
             if found - self._revoked:
                 self._revoked |= found & set(self._credentials)
-                for feed in self._feeds.values():
-                    feed.wake()
+                self._wake_all()
+
+    async def _pause(self) -> None:
+        """Let time pass until the next check, and notice meanwhile that the server stops."""
+        for _ in range(round(CHECK_SECONDS / CLOSING_SECONDS)):
+            await asyncio.sleep(CLOSING_SECONDS)
+            if server_stops() and not self.closing:
+                self.closing = True
+                self._wake_all()
+
+    def _wake_all(self) -> None:
+        for feed in self._feeds.values():
+            feed.wake()
+
+
+def server_stops() -> bool:
+    """Say whether uvicorn was told to stop; it waits for open answers before it says so itself."""
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return bool(getattr(server, "should_exit", False))
 
 
 def _now() -> datetime:

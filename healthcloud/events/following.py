@@ -57,13 +57,13 @@ async def follow(
 ) -> AsyncGenerator[list[Event], None]:
     """Yield events after a number as they come; an empty list for each heartbeat without any.
 
-    Ends when the caller's credential is revoked.
+    Ends when the caller lost the right to it, or the server stops.
     """
     number, clock = after, asyncio.get_running_loop().time
     due = clock() + heartbeat
-    while not hub.revoked(admission.credential):
+    while not hub.ended(admission.credential):
         page, number = await _next(feed, admission, number, seconds=max(0.0, due - clock()))
-        if hub.revoked(admission.credential):
+        if hub.ended(admission.credential):
             return
         if page or clock() >= due:
             yield page

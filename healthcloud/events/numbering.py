@@ -10,12 +10,16 @@ from dataclasses import replace
 from typing import Final
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Max
 
 from healthcloud.events.models import Event
+from healthcloud.ledger.services import enqueue
 from healthcloud.tenancy.scope import Scope, active_scope, tenant_scope
 
 BATCH: Final = 5000
+RETENTION_KIND: Final = "events.retention"
+RETENTION_EVERY: Final = 1000
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 _NUMBER: Final = """
 WITH fresh AS (
@@ -39,14 +43,35 @@ def number_committed() -> int:
     Call inside `tenant_scope`. The lock is held until the caller's transaction ends.
     """
     with tenant_scope(whole_tenant(active_scope())) as scope:
-        while Event.objects.filter(sequence__isnull=True).exists():
-            with connection.cursor() as cursor:
-                # Two statements: the second must see what was committed while the first waited.
-                cursor.execute(_LOCK, [f"healthcloud.events.{scope.schema}"])
-                cursor.execute(_NUMBER, [BATCH])
-                if cursor.rowcount < BATCH:
-                    break
-        return last_number()
+        if not Event.objects.filter(sequence__isnull=True).exists():
+            return last_number()
+        with connection.cursor() as cursor:
+            # Two statements: the second must see what was committed while the first waited.
+            cursor.execute(_LOCK, [f"healthcloud.events.{scope.schema}"])
+            numbered = step = _number_batch(cursor)
+            while step == BATCH:
+                step = _number_batch(cursor)
+                numbered += step
+        last = last_number()
+        _ask_for_retention(scope, last - numbered, last)
+        return last
+
+
+def _number_batch(cursor: CursorWrapper) -> int:
+    cursor.execute(_NUMBER, [BATCH])
+    return int(cursor.rowcount)
+
+
+def _ask_for_retention(scope: Scope, before: int, last: int) -> None:
+    """Ask for a look at what is too old, with the first event and each thousandth."""
+    if before // RETENTION_EVERY != last // RETENTION_EVERY or (before == 0 and last > 0):
+        enqueue(
+            scope=scope,
+            kind=RETENTION_KIND,
+            ref=scope.environment_id,
+            queue="bulk",
+            dedupe_key="retention",
+        )
 
 
 def number_visible() -> None:

@@ -1,11 +1,13 @@
 """Due work of this room: hand events to listeners, make deliveries of webhooks."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.utils import timezone
 
-from healthcloud.events import attempts, deliveries, listeners, webhooks
+from healthcloud.events import attempts, deliveries, listeners, retention, webhooks
 from healthcloud.events.models import Event, Webhook
+from healthcloud.events.numbering import RETENTION_KIND
 from healthcloud.events.services import DISPATCH_KIND
 from healthcloud.ledger.handlers import ClaimedWork, Done, RetryAt, register
 
@@ -36,3 +38,10 @@ def deliver(work: ClaimedWork) -> Done | RetryAt:
     """Make the next attempt of a delivery."""
     due_at = attempts.attempt(work.ref, work.scope, now=work.now)
     return Done() if due_at is None else RetryAt(due_at, "")
+
+
+@register(RETENTION_KIND, "bulk")
+def delete_old_events(work: ClaimedWork) -> RetryAt:
+    """Delete what is too old, and look again tomorrow."""
+    retention.purge(work.scope, now=work.now)
+    return RetryAt(work.now + timedelta(days=1), "")
