@@ -32,29 +32,17 @@ FOLDED_LENGTH: Final = 256
 TEXT: Final = ":text"
 # The first of these that a type has is its promoted date: what `_sort=-date` and lists go by.
 PRIMARY_DATES: Final = (
-    *(
-        "date",
-        "authored-on",
-        "authoredon",
-        "onset-date",
-        "effective-time",
-        "effective",
-        "occurrence",
-    ),
-    *("started", "collected", "period", "authored", "created", "issued", "recorded", "birthdate"),
-    *("recorded-date", "sent", "whenhandedover"),
+    *("authoredon", "date", "authored-on", "onset-date", "effective-time", "effective"),
+    *("occurrence", "started", "collected", "period", "authored", "created", "issued", "recorded"),
+    *("birthdate", "recorded-date", "sent", "whenhandedover"),
 )
-# Here `patient` may name several, so that the promoted column can't answer for them.
+# Here `patient` or `subject` may name several, so that the promoted column can't answer for them.
 MANY_PATIENTS: Final = frozenset(
     {
-        "Account",
-        "Appointment",
-        "AuditEvent",
-        "Contract",
-        "Person",
-        "Provenance",
-        "Schedule",
-        "Group",
+        *("Account", "Appointment", "AuditEvent", "Contract", "Group", "Person", "Provenance"),
+        *("Schedule", "MedicinalProductContraindication", "MedicinalProductIndication"),
+        *("MedicinalProductInteraction", "MedicinalProductPackaged"),
+        "MedicinalProductUndesirableEffect",
     }
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -20,6 +20,7 @@ from fhir.interactions.create import create
 from fhir.interactions.delete import delete, delete_where
 from fhir.interactions.history import HistoryEntry, HistoryPage, history
 from fhir.interactions.read import read, vread
+from fhir.interactions.transaction import transact as transaction
 from fhir.interactions.update import update, update_where
 from fhir.interactions.write_many import write_many
 from fhir.stored import StoredResource
@@ -42,6 +43,7 @@ __all__ = [
     "delete_where",
     "history",
     "read",
+    "transaction",
     "update",
     "update_where",
     "vread",

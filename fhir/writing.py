@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fhir.auditing import record_writes
 from fhir.definitions import type_number
 from fhir.errors import InvalidResource, ResourceMismatch, VersionConflict
 from fhir.hashes import self_hash
@@ -95,10 +96,13 @@ class Write:
         )
 
     def write(self, versions: Sequence[NewVersion]) -> set[int]:
-        """Write versions and return the keys of those that no other writer overtook."""
-        return write_versions(
+        """Write and audit versions; return the keys of those that no other writer overtook."""
+        written = write_versions(
             versions, project=self.project, actor=self.actor.id, updated=self.updated
         )
+        done = [version for version in versions if version.key in written]
+        record_writes(done, actor=self.actor, now=self.updated)
+        return written
 
     def write_all(self, versions: Sequence[NewVersion]) -> None:
         """Write versions, all of them or none; raises VersionConflict."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from fhir.definitions import type_name, type_number
 from fhir.errors import ResourceNotFound
 from fhir.identity import check_type
+from fhir.resources import is_id
 from fhir.rows import METHODS
 from fhir.sql import Row, Statement, fetch_all
 from fhir.stored import StoredResource
@@ -56,6 +57,8 @@ def history(
         params.append(type_number(resource_type))
     conditions = _Conditions(where, params)
     if id is not None:
+        if not is_id(id):
+            raise ResourceNotFound(resource_type or "", id)
         conditions.add("h.rid = %s::text", id)
     if since is not None:
         conditions.add("h.updated >= %s::timestamptz", since)

@@ -10,7 +10,7 @@ import msgspec
 from fhir.definitions import type_number
 from fhir.errors import NotSupported, ResourceGone, ResourceNotFound
 from fhir.hashes import self_hash
-from fhir.identity import check_body_id, check_if_match, check_type
+from fhir.identity import check_body_id, check_id, check_if_match, check_type
 from fhir.interactions.update import replace
 from fhir.resources import JsonObject, MalformedJson, ParsedResource, parse
 from fhir.rows import lock_current
@@ -54,6 +54,7 @@ def patch(
 ) -> StoredResource:
     """Apply a JSON Patch to the current version and store the result, all or nothing."""
     check_type(resource_type)
+    check_id(id)
     operations = parse_patch(document, content_type)
     _, project = active_project()
     current = lock_current(project, [(type_number(resource_type), id)]).get(

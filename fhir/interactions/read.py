@@ -3,6 +3,7 @@
 from fhir.definitions import type_number
 from fhir.errors import ResourceGone, ResourceNotFound
 from fhir.identity import check_type
+from fhir.resources import is_id
 from fhir.rows import read_current, read_version
 from fhir.stored import StoredResource
 from healthcloud.tenancy.scope import active_project
@@ -14,7 +15,7 @@ def read(*, resource_type: str, id: str) -> StoredResource:
     """Return the current version, in one round trip."""
     check_type(resource_type)
     _, project = active_project()
-    row = read_current(project, type_number(resource_type), id)
+    row = read_current(project, type_number(resource_type), id) if is_id(id) else None
     if row is None:
         raise ResourceNotFound(resource_type, id)
     if row.content is None:
@@ -29,7 +30,7 @@ def vread(*, resource_type: str, id: str, version: int | str) -> StoredResource:
     text = str(version)
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < 11 else 0
     found = None
-    if 0 < number <= _MAX_VERSION:
+    if 0 < number <= _MAX_VERSION and is_id(id):
         found = read_version(project, type_number(resource_type), id, number)
     if found is None:
         raise ResourceNotFound(resource_type, id, text)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import orjson
 import psycopg
 from django.db import OperationalError
 from django.db import transaction as database
@@ -31,15 +32,16 @@ from fhir.interactions.bundle import (
     answer_written,
     needs_resource,
     read_entries,
+    response_bundle,
 )
 from fhir.interactions.conditional import match_one
 from fhir.interactions.entry_read import answer_read
 from fhir.interactions.references import conditional_references, resolve
-from fhir.resources import ParsedResource, new_id
+from fhir.resources import JsonObject, ParsedResource, new_id
 from fhir.rows import CurrentRow, NewVersion, lock_current
 from fhir.search.service import search
 from fhir.stored import StoredResource
-from fhir.writing import ATTEMPTS, Write, accept, stored
+from fhir.writing import ATTEMPTS, Resource, Write, accept, parse_any, stored
 from healthcloud.actors import Actor
 from healthcloud.errors import HealthCloudError
 
@@ -88,6 +90,17 @@ def transaction(*, bundle: ParsedResource, actor: Actor, now: datetime) -> list[
             if not isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
                 raise
     raise VersionConflict("Other requests are writing the same resources; send it again.")
+
+
+def transact(*, bundle: Resource, actor: Actor, now: datetime) -> JsonObject:
+    """Do a transaction Bundle and return its transaction-response, parsed.
+
+    Raises the error of the first entry that fails, and nothing is changed.
+    """
+    answers = transaction(bundle=parse_any(bundle), actor=actor, now=now)
+    body = response_bundle("transaction-response", answers, representation=True)
+    result: JsonObject = orjson.loads(body)
+    return result
 
 
 def _run(entries: list[Entry], plan: Plan) -> list[Answer]:

@@ -27,6 +27,7 @@ MAX_COUNT: Final = 1000
 MAX_VALUES: Final = 1000
 MAX_PAIRS: Final = 200
 MAX_CHAIN: Final = 8
+MAX_CHAIN_TYPES: Final = 12
 # `project_id` belongs to the platform: it names the project for organization-wide keys.
 FOREIGN: Final = frozenset({"project_id", "_format", "_pretty"})
 MODIFIERS: Final = {
@@ -58,10 +59,19 @@ _LATER_PARAMETERS: Final = frozenset(
 
 
 def parse_pairs(query: str | Pairs) -> list[tuple[str, str]]:
-    """Return the `(name, value)` pairs of a query string; pairs are passed through."""
-    if not isinstance(query, str):
-        return list(query)
-    return parse_qsl(query.lstrip("?"), keep_blank_values=True, max_num_fields=MAX_PAIRS * 5)
+    """Return the `(name, value)` pairs of a query string; pairs are passed through.
+
+    Raises SearchRefused for more than 200 parameters and for the character NUL.
+    """
+    pairs = (
+        parse_qsl(query.lstrip("?"), keep_blank_values=True) if isinstance(query, str) else query
+    )
+    if len(pairs) > MAX_PAIRS:
+        raise SearchRefused(f"A search may have {MAX_PAIRS} parameters; this has {len(pairs)}.")
+    for name, value in pairs:
+        if "\0" in name or "\0" in value:
+            raise SearchRefused("A search can't hold the character NUL.")
+    return list(pairs)
 
 
 def parse(resource_type: str, query: str | Pairs, *, strict: bool = False) -> SearchRequest:
@@ -72,8 +82,6 @@ def parse(resource_type: str, query: str | Pairs, *, strict: bool = False) -> Se
     this server does not do yet.
     """
     pairs = parse_pairs(query)
-    if len(pairs) > MAX_PAIRS:
-        raise SearchRefused(f"A search may have {MAX_PAIRS} parameters; this has {len(pairs)}.")
     request = SearchRequest(resource_type)
     for name, value in pairs:
         if name in FOREIGN:
@@ -162,7 +170,12 @@ def _parse_chain(
         raise SearchRefused(f"`{parameter.code}` is no reference and can't be chained.", param=name)
     if modifier and not is_resource_type(modifier):
         raise SearchRefused(f"`{modifier}` is no resource type.", param=name)
-    candidates = (modifier,) if modifier else (parameter.targets or search_targets())
+    candidates = (modifier,) if modifier else parameter.targets
+    if not candidates or len(candidates) > MAX_CHAIN_TYPES:
+        raise SearchRefused(
+            f"`{parameter.code}` may refer to many types: write `{parameter.code}:Type.{rest}`.",
+            param=name,
+        )
     alternatives: list[Criterion] = []
     unknown: UnknownSearchParameter | None = None
     for target in candidates:
@@ -173,11 +186,6 @@ def _parse_chain(
     if not alternatives and unknown is not None:
         raise unknown
     return ChainCriterion(resource_type, parameter, tuple(alternatives))
-
-
-def search_targets() -> tuple[str, ...]:
-    """Return the types that a reference to any resource is chained to."""
-    return ("Patient", "Practitioner", "Organization", "Encounter", "Observation", "Condition")
 
 
 def _parse_has(resource_type: str, name: str, value: str, depth: int) -> HasCriterion:

@@ -33,8 +33,17 @@ def targets(value: str, parameter: SearchParameter, modifier: str) -> Iterator[s
     if "/" in name or ":" in name:
         yield name
         return
-    for target in (modifier,) if modifier else (parameter.targets or resource_types()):
+    for target in _types(parameter, modifier):
         yield f"{target}/{name}"
+
+
+def _types(parameter: SearchParameter, modifier: str) -> tuple[str, ...]:
+    """Return the types a bare id may be of; `patient` names patients, whatever R4's list says."""
+    if modifier:
+        return (modifier,)
+    if parameter.code == "patient":
+        return ("Patient",)
+    return parameter.targets or resource_types()
 
 
 def is_promoted(resource_type: str, parameter: SearchParameter) -> bool:

@@ -166,6 +166,10 @@ def test_json_patch(alice_client: APIClient) -> None:
         ("get", "", "", FHIR, 501, "not-supported"),
         ("delete", "Observation", "", FHIR, 400, "invalid"),
         ("put", "_history", "{}", FHIR, 405, "not-supported"),
+        ("get", "Patient/%00", "", FHIR, 404, "not-found"),
+        ("get", "Patient/%00/_history", "", FHIR, 404, "not-found"),
+        ("get", "Patient?family=%00", "", FHIR, 400, "invalid"),
+        ("get", "Provenance?target.name=x", "", FHIR, 400, "invalid"),
     ],
 )
 def test_every_error_is_an_operation_outcome(

@@ -235,6 +235,8 @@ def test_search_finds(find: Find, resource_type: str, query: str, ids: list[str]
         ("identifier:of-type=x", SearchRefused),
         ("active:missing=maybe", SearchRefused),
         ("_text=x", UnsupportedSearch),
+        ("family=a%00b", SearchRefused),
+        ("_id=%00", SearchRefused),
     ],
 )
 def test_what_cannot_be_read_is_refused(find: Find, query: str, error: type[Exception]) -> None:

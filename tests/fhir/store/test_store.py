@@ -7,7 +7,10 @@ import pytest
 
 from fhir import store
 from fhir.resources import MalformedJson
+from fhir.rows import METHODS
+from fhir.sql import fetch
 from healthcloud.actors import Actor
+from healthcloud.audit.models import AuditEvent
 from healthcloud.tenancy.scope import ProjectRequired, Scope, tenant_scope
 
 TEMPERATURE = b"""{ "resourceType" : "Observation", "status":"final",
@@ -61,10 +64,10 @@ def test_read_takes_one_round_trip(
         store.read(resource_type="Observation", id=temperature.id)
 
 
-def test_create_takes_one_round_trip(
+def test_create_takes_one_round_trip_and_one_for_the_trail(
     in_riverside: Scope, alice_actor: Actor, now: datetime, django_assert_num_queries: object
 ) -> None:
-    with django_assert_num_queries(1):  # type: ignore[operator]  # pytest-django's fixture
+    with django_assert_num_queries(2):  # type: ignore[operator]  # pytest-django's fixture
         store.create(resource=TEMPERATURE, resource_type="Observation", actor=alice_actor, now=now)
 
 
@@ -251,3 +254,42 @@ def test_charlie_finds_nothing_of_alices(
 def test_a_scope_without_project_is_asked_for_one(riverside_wide_scope: Scope) -> None:
     with tenant_scope(riverside_wide_scope), pytest.raises(ProjectRequired):
         store.read(resource_type="Observation", id="x")
+
+
+def test_writes_are_in_the_trail_and_refusals_are_not(
+    temperature: store.StoredResource, alice_actor: Actor, now: datetime
+) -> None:
+    by = {"actor": alice_actor, "now": now}
+    store.write_many(resources=[{"resourceType": "Patient", "id": f"p{n}"} for n in (1, 2)], **by)
+    store.delete(resource_type="Patient", id="p1", **by)
+    with pytest.raises(store.InvalidResource):
+        store.create(
+            resource={"resourceType": "Patient", "gender": "x"}, resource_type="Patient", **by
+        )
+    trail = AuditEvent.objects.order_by("position")
+    assert [(e.action, e.target_type, e.target_id, e.actor_id) for e in trail] == [
+        ("fhir.create", "Observation", temperature.id, "usr_alice"),
+        ("fhir.write", "Bundle", "2 resources", "usr_alice"),
+        ("fhir.delete", "Patient", "p1", "usr_alice"),
+    ]
+    assert trail[1].details == {"update": ["Patient/p1/_history/1", "Patient/p2/_history/1"]}
+
+
+def test_transaction_answers_a_bundle(
+    in_riverside: Scope, alice_actor: Actor, now: datetime
+) -> None:
+    entry = {
+        "request": {"method": "POST", "url": "Patient"},
+        "resource": {"resourceType": "Patient"},
+    }
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    answer = store.transaction(bundle=bundle, actor=alice_actor, now=now)
+    assert answer["type"] == "transaction-response"
+    assert answer["entry"][0]["response"]["status"] == "201 Created"
+
+
+def test_the_feed_is_the_history_in_commit_order(
+    temperature: store.StoredResource, in_riverside: Scope
+) -> None:
+    rows = fetch("SELECT seq, version, method FROM fhir_history ORDER BY xid, seq")
+    assert [(version, METHODS[method]) for _, version, method in rows] == [(1, "POST")]
