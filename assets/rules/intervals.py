@@ -43,16 +43,3 @@ class Interval:
         if self.low == self.high:
             return self.low == threshold
         return None if self.low <= threshold <= self.high else False
-
-    def __str__(self) -> str:
-        if self.low == self.high:
-            return plain(self.low)
-        if self.high == INFINITY:
-            return f"≥ {plain(self.low)}"
-        return f"{plain(self.low)}–{plain(self.high)}"
-
-
-def plain(number: Decimal) -> str:
-    """Write a decimal without exponent or trailing zeros."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

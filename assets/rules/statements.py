@@ -54,7 +54,7 @@ class StatementIndex:
                 for code in values.codes(concept):
                     self.by_code[code].append(statement)
                 for text in values.texts(concept):
-                    self.by_text[" ".join(text.lower().split())].append(statement)
+                    self.by_text[values.plain_text(text)].append(statement)
 
     def matching(self, definition: Input) -> list[Statement]:
         """Return the statements of an input, newest first; a resource matched twice counts once."""
@@ -66,8 +66,13 @@ class StatementIndex:
         return sorted(found.values(), key=lambda item: item.order, reverse=True)
 
     def stating(self, codes: Iterable[tuple[str, str]]) -> list[Statement]:
-        """Return the statements of any of these codes."""
-        return [statement for code in codes for statement in self.by_code.get(code, ())]
+        """Return the statements of any of these codes; a coding without system counts too."""
+        return [
+            statement
+            for system, code in codes
+            for written in (system, "")
+            for statement in self.by_code.get((written, code), ())
+        ]
 
     def _candidates(self, definition: Input) -> Iterator[Statement]:
         yield from self.stating(sorted(definition.codes))
@@ -98,8 +103,8 @@ def _observation(stored: StoredResource, at: Moment) -> Iterator[tuple[object, S
         return
     for element in (resource, *(resource.get("component") or [])):
         yield element.get("code"), Statement(stored, element, "code", at)
-        if isinstance(answer := element.get("valueCodeableConcept"), Mapping):
-            yield answer, Statement(stored, element, "value", at)
+        answer = element.get("valueCodeableConcept") or {"text": element.get("valueString")}
+        yield answer, Statement(stored, element, "value", at)
 
 
 def _at(resource: Mapping[str, Any], path: str) -> Sequence[object]:

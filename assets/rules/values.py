@@ -133,15 +133,36 @@ def number_in_text(text: str) -> Interval | None:
     return Interval.exactly(0) if NEGATIVE.search(text) else None
 
 
+SYSTEMS: Mapping[str, str] = {
+    "urn:oid:2.16.840.1.113883.6.1": "http://loinc.org",
+    "urn:oid:2.16.840.1.113883.6.96": "http://snomed.info/sct",
+    "urn:oid:2.16.840.1.113883.6.90": "http://hl7.org/fhir/sid/icd-10-cm",
+    "urn:oid:2.16.840.1.113883.6.3": "http://hl7.org/fhir/sid/icd-10",
+    "https://loinc.org": "http://loinc.org",
+    "https://snomed.info/sct": "http://snomed.info/sct",
+}
+SEMANTIC_TAG = re.compile(r"\s*\((finding|disorder|observable entity|situation)\)$")
+
+
 def codes(concept: object) -> list[tuple[str, str]]:
-    """Return the (system, code) pairs of a CodeableConcept."""
+    """Return the (system, code) pairs of a CodeableConcept, systems by their FHIR name."""
     if not isinstance(concept, Mapping):
         return []
     return [
-        (str(coding.get("system", "")), str(coding.get("code", "")))
+        (_system(coding), str(coding.get("code", "")))
         for coding in concept.get("coding") or []
         if isinstance(coding, Mapping)
     ]
+
+
+def _system(coding: Mapping[str, Any]) -> str:
+    written = str(coding.get("system", "")).rstrip("/")
+    return SYSTEMS.get(written, written)
+
+
+def plain_text(text: str) -> str:
+    """Return a name as it is compared: lower case, single spaces, no SNOMED CT semantic tag."""
+    return SEMANTIC_TAG.sub("", " ".join(text.lower().split()))
 
 
 def texts(concept: object) -> list[str]:

@@ -287,6 +287,16 @@ SYMPTOMS = [
         observation("x", coded(SNOMED, DYSURIA), code={"text": "Symptom"}), id="as a value"
     ),
     pytest.param(
+        observation("x", "Dysuria", code={"text": "Chief complaint"}), id="as a text value"
+    ),
+    pytest.param(
+        {**condition(DYSURIA), "code": {"coding": [{"code": DYSURIA}]}}, id="without system"
+    ),
+    pytest.param(condition(DYSURIA, "urn:oid:2.16.840.1.113883.6.96"), id="system as an object id"),
+    pytest.param(
+        {**condition(DYSURIA), "code": {"text": "Dysuria (finding)"}}, id="fully specified name"
+    ),
+    pytest.param(
         observation(
             "x", {"valueBoolean": True}, code={"coding": [{"system": SNOMED, "code": DYSURIA}]}
         ),
