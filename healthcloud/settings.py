@@ -229,6 +229,7 @@ APPEND_SLASH = False
 MIDDLEWARE = [
     "healthcloud.api.request_ids.RequestIdMiddleware",
     "healthcloud.api.health.RequestMetricsMiddleware",
+    "healthcloud.organizations.usage.UsageMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -21,6 +21,7 @@ Schema = dict[str, Any]
 _SUCCESS: Final = re.compile(r"2\d\d")
 _JSON: Final = "application/json"
 _FHIR: Final = "application/fhir+json"
+_CLAUSE: Final = re.compile(r"[;:,.](?:\s|$)")
 _VARIABLE: Final = re.compile(r"[{}]")
 
 
@@ -51,9 +52,9 @@ class PlatformSchema(AutoSchema):  # type: ignore[misc]  # drf-spectacular is un
         return [self.path.removeprefix("/v1/").split("/")[0] or "platform"]
 
     def get_summary(self) -> str | None:
-        """Return the first line of the handler's docstring."""
+        """Return the first clause of the handler's docstring."""
         text = str(self.get_description() or "").strip()
-        return text.splitlines()[0].rstrip(".") if text else None
+        return _CLAUSE.split(text.splitlines()[0], maxsplit=1)[0] if text else None
 
     def get_auth(self) -> list[Schema]:
         """Return the ways to authenticate, the same everywhere."""

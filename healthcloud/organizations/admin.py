@@ -13,6 +13,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from healthcloud.actors import Actor
 from healthcloud.errors import HealthCloudError
@@ -112,7 +113,9 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscr
     """A new organization, or a change of name or plan."""
 
     owner = forms.ModelChoiceField(
-        queryset=User.objects.filter(is_active=True).order_by("email"), required=False
+        queryset=User.objects.filter(is_active=True).order_by("email"),
+        required=False,
+        widget=UnfoldAdminSelectWidget,
     )
 
     class Meta:

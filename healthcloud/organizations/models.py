@@ -313,3 +313,23 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…{self.last4})"
+
+
+class UsageDay(models.Model):
+    """How many requests a project of an environment answered on one day (UTC)."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="usage")
+    project_id = models.CharField(max_length=40, blank=True, default="")
+    date = models.DateField()
+    requests = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["environment", "project_id", "date"], name="usage_day_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.date} {self.environment_id} {self.project_id}: {self.requests}"

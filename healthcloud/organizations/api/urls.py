@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from healthcloud.organizations.api import keys, organizations, people
+from healthcloud.organizations.api import keys, organizations, people, usage
 
 urlpatterns: list[URLPattern] = [
     path("organizations", organizations.Organizations.as_view()),
@@ -20,5 +20,6 @@ urlpatterns: list[URLPattern] = [
     path("api-keys/<str:key_id>", keys.ApiKeyDetail.as_view()),
     path("api-keys/<str:key_id>/rotate", keys.ApiKeyRotate.as_view()),
     path("api-keys/<str:key_id>/revoke", keys.ApiKeyRevoke.as_view()),
+    path("usage", usage.Usage.as_view()),
     path("auth/token", keys.AuthToken.as_view()),
 ]
