@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.forms import BaseForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -88,7 +89,10 @@ class Page:
         self, template: str, context: dict[str, object] | None = None, *, status: int = 200
     ) -> HttpResponse:
         """Render at once, inside the open scope."""
-        return render(self.request, template, {"page": self, **(context or {})}, status=status)
+        values = {"page": self, **(context or {})}
+        return HttpResponse(
+            render_to_string(template, values, self.request).lstrip(), status=status
+        )
 
     def redirect(self, name: str, *args: object) -> HttpResponse:
         """Go to another page of this project."""

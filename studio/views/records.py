@@ -11,6 +11,7 @@ from django.shortcuts import redirect
 
 from fhir import search, store
 from fhir.definitions import resource_types
+from fhir.search import SearchResult
 from fhir.stored import StoredResource
 from healthcloud.errors import BadRequest
 from studio import clinical
@@ -89,8 +90,7 @@ def patient_row(stored: StoredResource, today: date) -> dict[str, object]:
 def patients(page: Page) -> HttpResponse:
     """List patients, found by name, birth date or record number."""
     words = page.request.GET.get("q", "").strip()
-    query = page.request.GET.get("page") or patient_query(words)
-    found = search.search(resource_type="Patient", query=query, now=page.now)
+    found = find_patients(page, words)
     context: dict[str, object] = {
         "patients": [patient_row(stored, page.now.date()) for stored in found.entries],
         "total": found.total,
@@ -100,6 +100,15 @@ def patients(page: Page) -> HttpResponse:
     return page.render("studio/records/patients.html", context)
 
 
+def find_patients(page: Page, words: str) -> SearchResult:
+    """Return the patients that words find; a word that no record number matches may be an id."""
+    query = page.request.GET.get("page") or patient_query(words)
+    found = search.search(resource_type="Patient", query=query, now=page.now)
+    if found.entries or not words or " " in words:
+        return found
+    return search.search(resource_type="Patient", query=[("_id", words)], now=page.now)
+
+
 def patient_query(words: str) -> list[tuple[str, str]]:
     """Return the FHIR search that finds patients by what a person types."""
     query = [("_count", COUNT), ("_total", "accurate"), ("_sort", "family,_id")]
@@ -107,7 +116,7 @@ def patient_query(words: str) -> list[tuple[str, str]]:
         if word[:4].isdigit() and word.replace("-", "").isdigit() and len(word) in (4, 7, 10):
             query.append(("birthdate", word))
         elif any(mark.isdigit() for mark in word):
-            query.append(("_id" if "_" in word or "-" in word else "identifier", word))
+            query.append(("identifier", word))
         else:
             query.append(("name", word))
     return query
