@@ -1,0 +1,1 @@
+"""Urinalysis terminology: value sets of tests, answers and symptoms, and our own code systems."""
