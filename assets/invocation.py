@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from assets import queries, registry
-from assets.models import AgentRun, Deployment, DeploymentStatus, Receipt, Release
-from assets.runs import begin_run, fail_run, finish_run
+from assets.models import AgentRun, Deployment, DeploymentStatus, Receipt, Release, RunStatus
+from assets.runs import begin_run, fail_run, find_or_create_run, finish_run
 from assets.runtime.context import CallContext, context_of
 from assets.runtime.packages import check_call, run_package
 from assets.runtime.slots import ClosedSlot, Produced, SlotHandle, Slots
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 ACKNOWLEDGE_KIND = "connector.acknowledge"
 ACKNOWLEDGE_QUEUE = "agents"
+AGENT_RUN_KIND = "agent.run"
 
 
 class NotRunning(Conflict):
@@ -208,6 +209,46 @@ def run_agent(
         logger.info("agent_run_failed", extra={"code": error.code})  # the run record says why
     with tenant_scope(scope):
         return queries.agent_runs().get(deployment=found, idempotency_key=idempotency_key)
+
+
+def queue_agent(
+    *,
+    scope: Scope,
+    agent: str,
+    input: Json,
+    actor: Actor,
+    now: datetime,
+    idempotency_key: str,
+) -> AgentRun:
+    """Ask for an agent's run and return its queued record; due work carries it out.
+
+    Raises NotRunning (409), InputInvalid (422), AssetNotFound (404).
+    """
+    with tenant_scope(scope):
+        found, release = _serving(agent, scope)
+        context, _ = _context(found, release, scope=scope, now=now, idempotency_key=idempotency_key)
+        check_call(context, None, input)
+        run, _ = find_or_create_run(
+            context, found, input, RunStatus.QUEUED, actor=actor, trigger="api"
+        )
+        enqueue(scope=scope, kind=AGENT_RUN_KIND, ref=run.id, queue="agents", dedupe_key=run.id)
+        return run
+
+
+def carry_out_run(*, scope: Scope, run_id: str, now: datetime) -> None:
+    """Run a queued agent; a run that has ended is left as it is."""
+    with tenant_scope(scope):
+        run = queries.agent_run(run_id)
+    if run.status not in (RunStatus.QUEUED, RunStatus.RUNNING):
+        return
+    run_agent(
+        scope=scope,
+        agent=run.asset_id,
+        input=run.input,
+        actor=Actor(**run.actor),
+        now=now,
+        idempotency_key=run.idempotency_key,
+    )
 
 
 def abandon(prepared: Prepared, error: HealthCloudError, *, now: datetime) -> None:

@@ -45,6 +45,7 @@ RUNNING = (*DEPLOYING, DeploymentStatus.ACTIVE, DeploymentStatus.DEGRADED)
 class RunStatus(models.TextChoices):
     """The states of an agent run."""
 
+    QUEUED = "queued"
     RUNNING = "running"
     REQUIRES_ACTION = "requires_action"
     SUCCEEDED = "succeeded"

@@ -27,25 +27,11 @@ def begin_run(
     parent: Mapping[str, str] | None,
 ) -> AgentRun:
     """Return the run of this call: a new one, or that of an earlier attempt with the same key."""
-    run, created = AgentRun.objects.get_or_create(
-        deployment=deployment,
-        idempotency_key=context.idempotency_key,
-        defaults={
-            "id": new_id("arun"),
-            "project_id": context.project_id,
-            "asset_id": context.asset_id,
-            "asset_version": context.asset_version,
-            "release_number": context.release_number,
-            "trigger": trigger,
-            "parent": dict(parent) if parent else None,
-            "actor": actor.as_dict(),
-            "status": RunStatus.RUNNING,
-            "input": input,
-            "started_at": context.now,
-        },
+    run, created = find_or_create_run(
+        context, deployment, input, RunStatus.RUNNING, actor=actor, trigger=trigger, parent=parent
     )
     if not created and run.status != RunStatus.SUCCEEDED:
-        run.attempt += 1
+        run.attempt += run.status != RunStatus.QUEUED
         run.status, run.error = RunStatus.RUNNING, None
         run.finished_at = run.duration_ms = None
         run.save(update_fields=["attempt", "status", "error", "finished_at", "duration_ms"])
@@ -57,6 +43,36 @@ def begin_run(
             now=context.now,
         )
     return run
+
+
+def find_or_create_run(
+    context: CallContext,
+    deployment: Deployment,
+    input: Json,
+    status: RunStatus,
+    *,
+    actor: Actor,
+    trigger: str,
+    parent: Mapping[str, str] | None = None,
+) -> tuple[AgentRun, bool]:
+    """Return the run of this deployment and idempotency key, and whether it was made just now."""
+    return AgentRun.objects.get_or_create(
+        deployment=deployment,
+        idempotency_key=context.idempotency_key,
+        defaults={
+            "id": new_id("arun"),
+            "project_id": context.project_id,
+            "asset_id": context.asset_id,
+            "asset_version": context.asset_version,
+            "release_number": context.release_number,
+            "trigger": trigger,
+            "parent": dict(parent) if parent else None,
+            "actor": actor.as_dict(),
+            "status": status,
+            "input": input,
+            "started_at": context.now,
+        },
+    )
 
 
 def finish_run(prepared: "Prepared", outcome: "Outcome", *, now: datetime) -> None:

@@ -3,7 +3,13 @@
 from datetime import timedelta
 
 from assets import acknowledgement
-from assets.invocation import ACKNOWLEDGE_KIND, ACKNOWLEDGE_QUEUE
+from assets.invocation import (
+    ACKNOWLEDGE_KIND,
+    ACKNOWLEDGE_QUEUE,
+    AGENT_RUN_KIND,
+    NotRunning,
+    carry_out_run,
+)
 from assets.sdk import AssetError
 from assets.services import health, rollout
 from assets.services.deployments import DEPLOY_KIND, DEPLOY_QUEUE
@@ -27,6 +33,16 @@ def watch_health(work: ClaimedWork) -> Outcome:
     """Check a running deployment, and ask to be called again while it runs."""
     again = health.watch(scope=work.scope, deployment_id=work.ref, actor=SYSTEM, now=work.now)
     return Done() if again is None else RetryAt(again)
+
+
+@register(AGENT_RUN_KIND, ACKNOWLEDGE_QUEUE)
+def run_queued_agent(work: ClaimedWork) -> Outcome:
+    """Run an agent that was asked for with `Prefer: respond-async`."""
+    try:
+        carry_out_run(scope=work.scope, run_id=work.ref, now=work.now)
+    except NotRunning:
+        return GiveUp("not_running")
+    return Done()
 
 
 @register(ACKNOWLEDGE_KIND, ACKNOWLEDGE_QUEUE)

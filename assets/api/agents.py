@@ -9,7 +9,8 @@ from rest_framework.response import Response
 from assets import invocation, queries, registry
 from assets.api import represent
 from assets.api.bodies import RunBody
-from assets.models import Deployment
+from assets.api.documentation import OBJECT, PAGE, text
+from assets.models import Deployment, RunStatus
 from assets.sdk import Json
 from assets.statistics import AgentStatistics, agent_statistics, is_agent
 from healthcloud.api.pagination import paginate
@@ -38,17 +39,22 @@ class AgentRuns(PlatformView):
     required_scopes: ClassVar = {"GET": "assets:read", "POST": "agents:run"}
     own_transaction = frozenset({"POST"})
 
+    @extend_schema(parameters=PAGE)
     def get(self, request: Request, slug: str) -> Response:
         """List an agent's runs, newest first."""
         rows = queries.agent_runs().filter(asset_id=registry.get(slug).id)
         page = paginate(rows, request, serialize=represent.agent_run, order=("-started_at", "-id"))
         return Response(page)
 
-    @extend_schema(request=RunBody)
+    @extend_schema(request=RunBody, responses={201: OBJECT, 202: OBJECT})
     def post(self, request: Request, slug: str) -> Response:
-        """Run a deployed agent; the answer is its run record, also of a run that failed."""
+        """Run a deployed agent; the answer is its run record, also of a run that failed.
+
+        With `Prefer: respond-async` the record is answered at once, and the run goes on by itself.
+        """
         data = self.validated(RunBody)
-        run = invocation.run_agent(
+        later = "respond-async" in request.headers.get("Prefer", "")
+        run = (invocation.queue_agent if later else invocation.run_agent)(
             scope=self.scope,
             agent=slug,
             input=cast("Json", data["input"]),
@@ -56,7 +62,7 @@ class AgentRuns(PlatformView):
             now=self.now,
             idempotency_key=request.headers.get("Idempotency-Key") or new_id("req"),
         )
-        return Response(represent.agent_run(run), status=201)
+        return Response(represent.agent_run(run), status=202 if later else 201)
 
 
 class AllAgentRuns(PlatformView):
@@ -64,6 +70,9 @@ class AllAgentRuns(PlatformView):
 
     required_scopes: ClassVar = {"GET": "assets:read"}
 
+    @extend_schema(
+        parameters=[text("status", "Only runs in this state.", list(RunStatus.values)), *PAGE]
+    )
     def get(self, request: Request) -> Response:
         """List runs, newest first; filter by `status`."""
         rows = queries.agent_runs()

@@ -9,10 +9,13 @@ from rest_framework.response import Response
 from assets import manifest, queries, registry, services
 from assets.api import represent
 from assets.api.bodies import ConnectBody, InstallBody
+from assets.api.documentation import OBJECT, text
 from assets.manifest import Manifest
 from assets.models import Deployment, Installation
 from assets.sdk import Json
 from healthcloud.api.views import PlatformView
+
+KINDS = ["agent", "app", "connector", "dataset", "model"]
 
 
 class Assets(PlatformView):
@@ -20,6 +23,13 @@ class Assets(PlatformView):
 
     required_scopes: ClassVar = {"GET": "assets:read"}
 
+    @extend_schema(
+        parameters=[
+            text("kind", "Only assets of this kind.", KINDS),
+            text("category", "Only assets of this category."),
+            text("q", "Words of the id, name, summary, tags or categories."),
+        ]
+    )
     def get(self, request: Request) -> Response:
         """List assets; filter by `kind`, `category` and words `q`."""
         query = request.query_params
@@ -63,7 +73,7 @@ class Install(PlatformView):
 
     required_scopes: ClassVar = {"POST": "assets:write"}
 
-    @extend_schema(request=InstallBody)
+    @extend_schema(request=InstallBody, responses={201: OBJECT})
     def post(self, request: Request) -> Response:
         """Install an asset into the project, with what it requires; it does not run yet."""
         data: dict[str, Any] = self.validated(InstallBody)
@@ -100,7 +110,7 @@ class IntegrationDetail(PlatformView):
         deployed = _deployed(self.scope.project_id).get(found.id)
         return Response(_integration(found, installed, deployed))
 
-    @extend_schema(request=ConnectBody)
+    @extend_schema(request=ConnectBody, responses={202: OBJECT})
     def put(self, request: Request, slug: str) -> Response:
         """Connect in one request: install if need be, configure, set credentials, deploy."""
         data: dict[str, Any] = self.validated(ConnectBody)

@@ -9,12 +9,16 @@ from rest_framework.response import Response
 from assets import invocation, queries, services
 from assets.api import represent
 from assets.api.bodies import DeployBody, InvokeBody, RollbackBody
+from assets.api.documentation import OBJECT, PAGE, text
 from assets.api.failures import http_error
+from assets.models import DeploymentStatus
 from assets.runs import evidence_entry
 from assets.sdk import AssetError, Json
 from healthcloud.api.pagination import paginate
 from healthcloud.api.views import PlatformView
 from healthcloud.identifiers import new_id
+
+LISTED = 200  # references of written resources that an answer names
 
 
 class Deployments(PlatformView):
@@ -22,6 +26,13 @@ class Deployments(PlatformView):
 
     required_scopes: ClassVar = {"GET": "assets:read", "POST": "deployments:write"}
 
+    @extend_schema(
+        parameters=[
+            text("status", "Only deployments in this state.", list(DeploymentStatus.values)),
+            text("asset_id", "Only the deployment of this asset."),
+            *PAGE,
+        ]
+    )
     def get(self, request: Request) -> Response:
         """List deployments, newest first; filter by `status` and `asset_id`."""
         rows = queries.deployments()
@@ -30,7 +41,7 @@ class Deployments(PlatformView):
                 rows = rows.filter(**{name: value})
         return Response(paginate(rows, request, serialize=represent.deployment))
 
-    @extend_schema(request=DeployBody)
+    @extend_schema(request=DeployBody, responses={202: OBJECT})
     def post(self, request: Request) -> Response:
         """Deploy an installed asset; it becomes active, or fails with a remedy, by itself."""
         data: dict[str, Any] = self.validated(DeployBody)
@@ -67,7 +78,7 @@ class DeploymentStop(_Change):
 class DeploymentStart(_Change):
     """Starting."""
 
-    @extend_schema(request=None)
+    @extend_schema(request=None, responses={202: OBJECT})
     def post(self, request: Request, deployment_id: str) -> Response:
         """Start a stopped or failed deployment with its last release."""
         started = services.start(actor=self.actor, now=self.now, deployment_id=deployment_id)
@@ -77,7 +88,7 @@ class DeploymentStart(_Change):
 class DeploymentRollback(_Change):
     """Rolling back."""
 
-    @extend_schema(request=RollbackBody)
+    @extend_schema(request=RollbackBody, responses={202: OBJECT})
     def post(self, request: Request, deployment_id: str) -> Response:
         """Go back to an earlier release, by default the one before."""
         number = cast("int | None", self.validated(RollbackBody).get("release"))
@@ -92,6 +103,7 @@ class DeploymentReleases(PlatformView):
 
     required_scopes: ClassVar = {"GET": "assets:read"}
 
+    @extend_schema(parameters=PAGE)
     def get(self, request: Request, deployment_id: str) -> Response:
         """List releases, newest first."""
         rows = queries.releases(queries.deployment(deployment_id))
@@ -103,6 +115,7 @@ class DeploymentLogs(PlatformView):
 
     required_scopes: ClassVar = {"GET": "assets:read"}
 
+    @extend_schema(parameters=PAGE)
     def get(self, request: Request, deployment_id: str) -> Response:
         """List log lines, newest first."""
         rows = queries.log_lines(queries.deployment(deployment_id))
@@ -151,6 +164,7 @@ def _outcome(deployment_id: str, outcome: invocation.Outcome) -> Json:
         "deployment_id": deployment_id,
         "agent_run_id": outcome.run_id,
         "output": outcome.output,
-        "resources": list(outcome.resources),
+        "resources": list(outcome.resources[:LISTED]),
+        "resource_count": len(outcome.resources),
         "evidence": [evidence_entry(item) for item in outcome.evidence],
     }

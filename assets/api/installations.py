@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from assets import queries, services
 from assets.api import represent
 from assets.api.bodies import ConfigureBody
+from assets.api.documentation import PAGE, text
 from healthcloud.api.pagination import paginate
 from healthcloud.api.views import PlatformView
 from healthcloud.errors import ValidationFailed
@@ -21,6 +22,7 @@ class Installations(PlatformView):
 
     required_scopes: ClassVar = {"GET": "assets:read"}
 
+    @extend_schema(parameters=[text("asset_id", "Only this asset's installation."), *PAGE])
     def get(self, request: Request) -> Response:
         """List installations, newest first."""
         rows = queries.installations()
@@ -47,6 +49,7 @@ class InstallationDetail(PlatformView):
         )
         return Response(represent.installation(changed))
 
+    @extend_schema(responses={204: None})
     def delete(self, request: Request, installation_id: str) -> Response:
         """Uninstall; refused while the asset is deployed."""
         services.uninstall(actor=self.actor, now=self.now, installation_id=installation_id)

@@ -188,7 +188,10 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("status__in", ["running", "requires_action", "succeeded", "failed"])
+                            (
+                                "status__in",
+                                ["queued", "running", "requires_action", "succeeded", "failed"],
+                            )
                         ),
                         name="agent_run_status",
                     ),

@@ -70,7 +70,8 @@ class CallContext:
     @cached_property
     def fhir(self) -> FhirHandle:
         """Reads of the project's clinical data."""
-        return FhirHandle(self.scope, self.now)
+        declared = self.package.manifest.provides.fhir
+        return FhirHandle(self.scope, self.now, frozenset((*declared.reads, *declared.creates)))
 
     @cached_property
     def http(self) -> HttpHandle:

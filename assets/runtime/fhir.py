@@ -21,9 +21,12 @@ class FhirHandle:
 
     scope: Scope
     now: datetime
+    readable: frozenset[str]
+    """The types that the manifest declares (`provides.fhir`)."""
 
     def read(self, resource_type: str, id: str) -> StoredResource:
         """Return one resource; AssetError `resource_not_found` names a missing one."""
+        self._check_declared(resource_type)
         try:
             with tenant_scope(self.scope, readonly=True):
                 return _sdk(store.read(resource_type=resource_type, id=id))
@@ -40,6 +43,7 @@ class FhirHandle:
         self, resource_type: str, query: Query, *, limit: int = 1000
     ) -> list[StoredResource]:
         """Return the matches in the order of the search, at most `limit`, page by page."""
+        self._check_declared(resource_type)
         pairs = [*_pairs(query), ("_count", str(min(limit, PAGE)))]
         found: list[StoredResource] = []
         wanted: list[tuple[str, str]] | str | None = pairs
@@ -59,6 +63,14 @@ class FhirHandle:
         """Return the first match, or None."""
         found = self.search(resource_type, query, limit=1)
         return found[0] if found else None
+
+    def _check_declared(self, resource_type: str) -> None:
+        if resource_type not in self.readable:
+            raise AssetError(
+                "not_permitted",
+                f"The asset does not declare that it reads {resource_type}.",
+                remedy="Add it to provides.fhir.reads of the manifest.",
+            )
 
 
 def _pairs(query: Query) -> list[tuple[str, str]]:

@@ -148,3 +148,55 @@ def test_the_synthetic_patients_load(alice_client: APIClient) -> None:
     assert answer["output"]["patients"] == 10
     total = alice_client.get("/v1/fhir/Patient", {"_total": "accurate", "_count": "1"}).json()
     assert total["total"] == 10
+
+
+def test_an_agent_runs_later_when_that_is_preferred(
+    quest: Any, alice_client: APIClient, jane: str
+) -> None:
+    post(alice_client, "assets/install", {"asset_id": "agent_diagnostic_v1"})
+    post(alice_client, "deployments", {"asset_id": "agent_diagnostic_v1"})
+    run_until_idle()
+    answer = alice_client.post(
+        "/v1/agents/diagnostic/runs",
+        {"input": {"patient_id": "pat_jane"}},
+        format="json",
+        headers={"Prefer": "respond-async"},
+    )
+    assert answer.status_code == 202
+    assert answer.json()["status"] == "queued"
+    run_until_idle()
+    record = alice_client.get(f"/v1/agent-runs/{answer.json()['id']}").json()
+    assert (record["status"], record["attempt"]) == ("succeeded", 1)
+
+
+def test_charlie_sees_no_run(
+    quest: Any, alice_client: APIClient, charlie_client: APIClient, jane: str
+) -> None:
+    post(alice_client, "assets/install", {"asset_id": "agent_diagnostic_v1"})
+    post(alice_client, "deployments", {"asset_id": "agent_diagnostic_v1"})
+    run_until_idle()
+    record = post(alice_client, "agents/diagnostic/runs", {"input": {"patient_id": "pat_jane"}})
+    assert charlie_client.get(f"/v1/agent-runs/{record['id']}").status_code == 404
+    assert charlie_client.get("/v1/agent-runs").json()["data"] == []
+    assert charlie_client.get("/v1/agents").json()["data"] == []
+    assert charlie_client.get("/v1/agents/diagnostic/runs").json()["data"] == []
+
+
+def test_an_idempotency_key_runs_an_agent_once(
+    quest: Any, alice_client: APIClient, jane: str
+) -> None:
+    post(alice_client, "assets/install", {"asset_id": "agent_diagnostic_v1"})
+    post(alice_client, "deployments", {"asset_id": "agent_diagnostic_v1"})
+    run_until_idle()
+    answers = [
+        alice_client.post(
+            "/v1/agents/diagnostic/runs",
+            {"input": {"patient_id": "pat_jane"}},
+            format="json",
+            headers={"Idempotency-Key": "once"},
+        )
+        for _ in range(2)
+    ]
+    assert answers[0].json()["id"] == answers[1].json()["id"]
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+    assert alice_client.get("/v1/agent-runs").json()["meta"]["total"] == 1
