@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from healthcloud.events.models import Event
 from healthcloud.ledger.worker import run_until_idle
 from healthcloud.tenancy.scope import Scope, tenant_scope
-from tests.assets.catalog.chart import CATALOG
+from tests.assets.catalog.chart import CATALOG, DYSURIA, condition, dipstick, patient
 
 pytestmark = pytest.mark.django_db
 CAMILA = json.loads(
@@ -100,3 +100,52 @@ def test_an_unknown_patient_fails_by_name_and_writes_nothing(alice_client: APICl
     assert answer.status_code in {404, 409, 422}
     assert "Patient/pat_nobody" in answer.json()["error"]["message"]
     assert alice_client.get("/v1/fhir/RiskAssessment").json().get("total", 0) in {0, None}
+
+
+def run_workflow(client: APIClient, patient_id: str) -> dict[str, Any]:
+    answer = client.post(
+        "/v1/workflows/run",
+        {"workflow_id": "uti_screening", "input": {"patient_id": patient_id}},
+        format="json",
+    )
+    assert answer.status_code == 202, answer.json()
+    run_until_idle()
+    found: dict[str, Any] = client.get(f"/v1/workflows/runs/{answer.json()['id']}").json()
+    return found
+
+
+def put(client: APIClient, resource: dict[str, Any]) -> None:
+    path = f"/v1/fhir/{resource['resourceType']}/{resource['id']}"
+    answer = client.put(path, resource, format="json")
+    assert answer.status_code == 201, answer.content
+
+
+def test_the_workflow_that_the_agent_brings_screens_a_patient(
+    alice_client: APIClient, riverside_scope: Scope
+) -> None:
+    deploy(alice_client, "agent_diagnostic_v1")
+    for resource in (patient(), condition(DYSURIA), *dipstick("Positive", "2+", "1+")):
+        resource.pop("effectiveDateTime", None)
+        resource.pop("onsetDateTime", None)
+        put(alice_client, resource)
+    run = run_workflow(alice_client, "pat_123")
+
+    assert run["status"] == "completed", run
+    assert (run["output"]["level"], run["output"]["probability"]) == ("likely", 0.92)
+    assert read(alice_client, run["output"]["risk_assessment"])["status"] == "preliminary"
+    with tenant_scope(riverside_scope):
+        types = list(Event.objects.order_by("position").values_list("type", flat=True))
+    assert "diagnostic.result_ready" in types
+    assert "custom.uti_screening.review_needed" in types
+    assert types.index("diagnostic.result_ready") < types.index("workflow.completed")
+
+
+def test_the_workflow_fails_with_a_step_error_that_names_an_unknown_patient(
+    alice_client: APIClient,
+) -> None:
+    deploy(alice_client, "agent_diagnostic_v1")
+    run = run_workflow(alice_client, "pat_nobody")
+
+    assert run["status"] == "failed"
+    assert "Patient/pat_nobody" in run["error"]["message"]
+    assert run["error"]["code"] == "patient_not_found"
