@@ -25,14 +25,16 @@ def date_range(text: str) -> tuple[datetime, datetime]:
             return low, low + timedelta(days=1)
         return _partial_range(text, length)
     except OverflowError:
-        return low_of_last(text), LATEST
+        return _at_the_edge(text)
 
 
-def low_of_last(text: str) -> datetime:
-    """Answer the first instant of a range that ends after the last instant we can write."""
-    padded = text + "-01-01"[len(text) - _YEAR :] if len(text) < _DAY else text
-    found = datetime.fromisoformat(padded)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else LATEST
+def _at_the_edge(text: str) -> tuple[datetime, datetime]:
+    """Answer the range of a text at the end of the calendar, as far as it can be written."""
+    if text.startswith("0001"):
+        return EARLIEST, EARLIEST + _SECOND
+    if len(text) == _DAY:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC), LATEST
+    return LATEST.replace(microsecond=0), LATEST
 
 
 def _partial_range(text: str, length: int) -> tuple[datetime, datetime]:

@@ -26,6 +26,9 @@ def validate(
     except RecursionError:
         text = "The resource is nested hundreds of levels deep: flatten it."
         return [Issue("error", "too-costly", "", text)]
+    except UnicodeEncodeError:
+        text = "A string holds half of a surrogate pair, which is no character: correct it."
+        return [Issue("error", "value", "", text)]
 
 
 def is_valid(resource: Resource, *, resource_type: str | None = None) -> bool:

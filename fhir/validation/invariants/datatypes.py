@@ -72,8 +72,10 @@ def _is_contained(node: Node, context: Context) -> bool:
     if literal is None or not literal.startswith("#"):
         return True
     wanted = literal[1:]
-    contained = context.root.get("contained", ())
-    return not wanted or any(entry.get("id") == wanted for entry in contained)
+    return not wanted or any(
+        isinstance(entry, dict) and entry.get("id") == wanted
+        for entry in context.root.get("contained", ())
+    )
 
 
 def _has_either(node: Node, _: Context) -> bool:

@@ -30,7 +30,10 @@ def at(*parts):
         ("9999", at(9999, 1, 1), LATEST),
         ("9999-12", at(9999, 12, 1), LATEST),
         ("9999-12-31", at(9999, 12, 31), LATEST),
+        ("9999-12-31T23:59:59Z", at(9999, 12, 31, 23, 59, 59), LATEST),
+        ("9999-12-31T23:59:60-14:00", at(9999, 12, 31, 23, 59, 59), LATEST),
         ("0001", EARLIEST, at(2, 1, 1)),
+        ("0001-01-01T00:00:00+14:00", EARLIEST, EARLIEST + timedelta(seconds=1)),
     ],
 )
 def test_the_precision_of_a_text_is_the_length_of_its_range(text, low, high):

@@ -308,3 +308,22 @@ def test_a_resource_nested_too_deeply_is_an_issue_and_no_crash():
         extension = {"url": "http://x", "extension": [extension]}
     issues = validate({"resourceType": "Patient", "extension": [extension]})
     assert [issue.code for issue in issues] == ["too-costly"]
+
+
+def test_half_a_surrogate_pair_is_an_issue_and_no_crash():
+    patient = {"resourceType": "Patient", "name": [{"family": "\ud800"}]}
+    assert [issue.code for issue in validate(patient)] == ["value"]
+
+
+def test_a_fragment_finds_its_way_through_broken_contained_resources():
+    patient = {
+        "resourceType": "Patient",
+        "managingOrganization": {"reference": "#o"},
+        "contained": [
+            7,
+            {"resourceType": "Organization", "id": "o", "partOf": {"reference": "#x"}},
+        ],
+    }
+    expressions = [issue.expression for issue in validate(patient)]
+    assert "Patient.contained[0]" in expressions
+    assert "Patient.contained[1].partOf" in expressions
