@@ -5,41 +5,32 @@ resources, events, run record and receipts in the caller's transaction, so that 
 effects and its record are one. Connector acknowledgements follow the commit as due work.
 """
 
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from assets import queries, registry
-from assets.models import AgentRun, Deployment, DeploymentStatus, Receipt, Release, RunStatus
-from assets.runs import begin_run, fail_run, find_or_create_run, finish_run
-from assets.runtime.context import CallContext, context_of
+from assets import queries
+from assets.models import Deployment, Receipt
+from assets.runs import begin_run, fail_run, finish_run
+from assets.runtime.context import CallContext
 from assets.runtime.packages import check_call, run_package
-from assets.runtime.slots import ClosedSlot, Produced, SlotHandle, Slots
+from assets.runtime.serving import NotRunning, call_context, serving
+from assets.runtime.slots import Produced
 from assets.runtime.writing import write_result
 from assets.sdk import AssetError, Evidence, Json, Result
 from assets.services.trace import write_log
-from fhir.store import InvalidResource
 from healthcloud.actors import Actor
-from healthcloud.errors import Conflict, HealthCloudError
+from healthcloud.errors import HealthCloudError
 from healthcloud.events.services import publish
 from healthcloud.identifiers import new_id
 from healthcloud.ledger.services import enqueue
 from healthcloud.tenancy.scope import Scope, active_scope, tenant_scope
 
-logger = logging.getLogger(__name__)
-
 ACKNOWLEDGE_KIND = "connector.acknowledge"
 ACKNOWLEDGE_QUEUE = "agents"
-AGENT_RUN_KIND = "agent.run"
 
-
-class NotRunning(Conflict):
-    """The asset has no deployment here that answers calls; `details` hold the remedy."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(f"{message} {remedy}", details={"code": "not_running", "remedy": remedy})
+__all__ = ["NotRunning", "Outcome", "Prepared", "abandon", "commit", "execute"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +80,8 @@ def execute(
     """
     scope = scope or active_scope()
     with tenant_scope(scope):
-        found, release = _serving(deployment, scope)
-        context, collected = _context(
+        found, release = serving(deployment, scope)
+        context, collected = call_context(
             found, release, scope=scope, now=now, idempotency_key=idempotency_key
         )
         check_call(context, action, input)
@@ -147,110 +138,6 @@ def commit(prepared: Prepared, *, actor: Actor, now: datetime) -> Outcome:
     return outcome
 
 
-def invoke(
-    *,
-    scope: Scope,
-    deployment_id: str,
-    action: str | None,
-    input: Json,
-    actor: Actor,
-    now: datetime,
-    idempotency_key: str,
-) -> Outcome:
-    """Execute and commit in one call, each in transactions of its own; for direct invocations.
-
-    Raises what `execute` and `commit` raise; an agent's run record then says why.
-    """
-    with tenant_scope(scope):
-        found = queries.deployment(deployment_id)
-    prepared = execute(
-        deployment=found,
-        action=action,
-        input=input,
-        actor=actor,
-        now=now,
-        idempotency_key=idempotency_key,
-        scope=scope,
-    )
-    try:
-        with tenant_scope(scope):
-            return commit(prepared, actor=actor, now=now)
-    except HealthCloudError as error:
-        abandon(prepared, error, now=now)
-        raise
-
-
-def run_agent(
-    *,
-    scope: Scope,
-    agent: str,
-    input: Json,
-    actor: Actor,
-    now: datetime,
-    idempotency_key: str,
-) -> AgentRun:
-    """Run a project's deployed agent and return its run record, also that of a failed run.
-
-    Raises NotRunning (409), InputInvalid (422), AssetNotFound (404) when no run began.
-    """
-    with tenant_scope(scope):
-        found = _find(agent, scope)
-    try:
-        invoke(
-            scope=scope,
-            deployment_id=found.id,
-            action=None,
-            input=input,
-            actor=actor,
-            now=now,
-            idempotency_key=idempotency_key,
-        )
-    except (AssetError, InvalidResource) as error:
-        logger.info("agent_run_failed", extra={"code": error.code})  # the run record says why
-    with tenant_scope(scope):
-        return queries.agent_runs().get(deployment=found, idempotency_key=idempotency_key)
-
-
-def queue_agent(
-    *,
-    scope: Scope,
-    agent: str,
-    input: Json,
-    actor: Actor,
-    now: datetime,
-    idempotency_key: str,
-) -> AgentRun:
-    """Ask for an agent's run and return its queued record; due work carries it out.
-
-    Raises NotRunning (409), InputInvalid (422), AssetNotFound (404).
-    """
-    with tenant_scope(scope):
-        found, release = _serving(agent, scope)
-        context, _ = _context(found, release, scope=scope, now=now, idempotency_key=idempotency_key)
-        check_call(context, None, input)
-        run, _ = find_or_create_run(
-            context, found, input, RunStatus.QUEUED, actor=actor, trigger="api"
-        )
-        enqueue(scope=scope, kind=AGENT_RUN_KIND, ref=run.id, queue="agents", dedupe_key=run.id)
-        return run
-
-
-def carry_out_run(*, scope: Scope, run_id: str, now: datetime) -> None:
-    """Run a queued agent; a run that has ended is left as it is."""
-    with tenant_scope(scope):
-        run = queries.agent_run(run_id)
-    if run.status not in (RunStatus.QUEUED, RunStatus.RUNNING):
-        return
-    run_agent(
-        scope=scope,
-        agent=run.asset_id,
-        input=run.input,
-        actor=Actor(**run.actor),
-        now=now,
-        idempotency_key=run.idempotency_key,
-    )
-
-
 def abandon(prepared: Prepared, error: HealthCloudError, *, now: datetime) -> None:
     """Note in an agent's run record that what it proposed could not be written.
 
@@ -260,82 +147,6 @@ def abandon(prepared: Prepared, error: HealthCloudError, *, now: datetime) -> No
         refused = AssetError("write_refused", error.message, details={"code": error.code})
         with tenant_scope(prepared.context.scope):
             fail_run(prepared, refused, now=now)
-
-
-def _serving(deployment: Deployment | str, scope: Scope) -> tuple[Deployment, Release]:
-    """Return the deployment and the release that answers calls; raise NotRunning."""
-    found = _find(deployment, scope)
-    if found.status == DeploymentStatus.STOPPED:
-        raise NotRunning(
-            f"The deployment of {found.asset_id} is stopped.",
-            f"Start it: POST /v1/deployments/{found.id}/start.",
-        )
-    if found.serving_number is None:
-        raise NotRunning(
-            f"The deployment of {found.asset_id} is {found.status}.",
-            f"See GET /v1/deployments/{found.id} for what to do."
-            if found.status == DeploymentStatus.FAILED
-            else "Wait for deployment.active.",
-        )
-    return found, queries.release(found, found.serving_number)
-
-
-def _find(deployment: Deployment | str, scope: Scope) -> Deployment:
-    if isinstance(deployment, Deployment):
-        return deployment
-    if deployment.startswith("dep_"):
-        return queries.deployment(deployment)
-    manifest = registry.get(deployment)
-    found = queries.deployment_of(manifest.id, scope.project_id or "")
-    if found is None:
-        installed = queries.installation_of(manifest.id, scope.project_id or "") is not None
-        install = f'POST /v1/assets/install {{"asset_id": "{manifest.id}"}}, then '
-        raise NotRunning(
-            f"{manifest.id} is not deployed in this project.",
-            f'{"" if installed else install}POST /v1/deployments {{"asset_id": "{manifest.id}"}}.',
-        )
-    return found
-
-
-def _context(
-    deployment: Deployment,
-    release: Release,
-    *,
-    scope: Scope,
-    now: datetime,
-    idempotency_key: str,
-) -> tuple[CallContext, list[Produced]]:
-    """Return the call's context with its slots, and the list that collects what slots produce."""
-    context = context_of(
-        deployment,
-        release,
-        scope=scope,
-        now=now,
-        run_id="",
-        idempotency_key=idempotency_key,
-    )
-    collected: list[Produced] = []
-    context.slots = _slots(release, collected, context)
-    return context, collected
-
-
-def _slots(release: Release, collected: list[Produced], caller: CallContext) -> Slots:
-    slots: dict[str, SlotHandle | ClosedSlot] = {}
-    for name, filled in release.slots.items():
-        found = queries.deployments().filter(id=filled["deployment_id"]).first()
-        if found is None or found.serving_number is None or found.status == "stopped":
-            slots[name] = ClosedSlot(name, filled["asset_id"], filled["deployment_id"])
-            continue
-        inner = context_of(
-            found,
-            queries.release(found, found.serving_number),
-            scope=caller.scope,
-            now=caller.now,
-            run_id="",
-            idempotency_key=f"{caller.idempotency_key}/{name}",
-        )
-        slots[name] = SlotHandle(name, inner, collected)
-    return slots
 
 
 def _record_failure(

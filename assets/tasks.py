@@ -3,13 +3,8 @@
 from datetime import timedelta
 
 from assets import acknowledgement
-from assets.invocation import (
-    ACKNOWLEDGE_KIND,
-    ACKNOWLEDGE_QUEUE,
-    AGENT_RUN_KIND,
-    NotRunning,
-    carry_out_run,
-)
+from assets.calls import AGENT_RUN_KIND, AGENT_RUN_QUEUE, carry_out_run
+from assets.invocation import ACKNOWLEDGE_KIND, ACKNOWLEDGE_QUEUE, NotRunning
 from assets.sdk import AssetError
 from assets.services import health, rollout
 from assets.services.deployments import DEPLOY_KIND, DEPLOY_QUEUE
@@ -35,7 +30,7 @@ def watch_health(work: ClaimedWork) -> Outcome:
     return Done() if again is None else RetryAt(again)
 
 
-@register(AGENT_RUN_KIND, ACKNOWLEDGE_QUEUE)
+@register(AGENT_RUN_KIND, AGENT_RUN_QUEUE)
 def run_queued_agent(work: ClaimedWork) -> Outcome:
     """Run an agent that was asked for with `Prefer: respond-async`."""
     try:

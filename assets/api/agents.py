@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from assets import invocation, queries, registry
+from assets import calls, queries, registry
 from assets.api import represent
 from assets.api.bodies import RunBody
 from assets.api.documentation import OBJECT, PAGE, text
@@ -54,7 +54,7 @@ class AgentRuns(PlatformView):
         """
         data = self.validated(RunBody)
         later = "respond-async" in request.headers.get("Prefer", "")
-        run = (invocation.queue_agent if later else invocation.run_agent)(
+        run = (calls.queue_agent if later else calls.run_agent)(
             scope=self.scope,
             agent=slug,
             input=cast("Json", data["input"]),

@@ -6,11 +6,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from assets import invocation, queries, services
+from assets import calls, queries, services
 from assets.api import represent
 from assets.api.bodies import DeployBody, InvokeBody, RollbackBody
 from assets.api.documentation import OBJECT, PAGE, text
 from assets.api.failures import http_error
+from assets.invocation import Outcome
 from assets.models import DeploymentStatus
 from assets.runs import evidence_entry
 from assets.sdk import AssetError, Json
@@ -144,7 +145,7 @@ class DeploymentInvoke(PlatformView):
         """Call a connector's action, an agent, a model or a dataset, and wait for the outcome."""
         data = self.validated(InvokeBody)
         try:
-            outcome = invocation.invoke(
+            outcome = calls.invoke(
                 scope=self.scope,
                 deployment_id=deployment_id,
                 action=cast("str | None", data.get("action")),
@@ -158,7 +159,7 @@ class DeploymentInvoke(PlatformView):
         return Response(_outcome(deployment_id, outcome))
 
 
-def _outcome(deployment_id: str, outcome: invocation.Outcome) -> Json:
+def _outcome(deployment_id: str, outcome: Outcome) -> Json:
     return {
         "object": "invocation",
         "deployment_id": deployment_id,
