@@ -18,11 +18,11 @@ from healthcloud.organizations.models import (
     ApiKey,
     Environment,
     Membership,
-    Organization,
     Project,
     User,
 )
 from healthcloud.organizations.permissions import scopes_of
+from healthcloud.organizations.queries import KeyRow
 from healthcloud.tenancy.scope import Scope
 
 _USE_NOTED_EVERY: Final = timedelta(minutes=1)
@@ -40,15 +40,15 @@ class EnvironmentNotReady(ServiceUnavailable):
     """The environment is being made or taken down."""
 
 
-def rate_limit_for(organization: Organization, environment: str) -> RateLimit | None:
+def rate_limit_for(plan: str, environment: str) -> RateLimit | None:
     """Return the limit of an organization's plan; a sandbox of one machine has none."""
     if environment == Environment.Kind.SANDBOX and settings.SANDBOX_UNLIMITED:
         return None
-    return queries.PLAN_LIMITS.get(organization.plan)
+    return queries.PLAN_LIMITS.get(plan)
 
 
 def principal_for_key(
-    key: ApiKey, *, digest: bytes | None, now: datetime, client_ip: str | None
+    key: KeyRow, *, digest: bytes | None, now: datetime, client_ip: str | None
 ) -> Principal:
     """Return the caller that a key stands for; `digest` is None when a token named the key.
 
@@ -60,23 +60,29 @@ def principal_for_key(
         raise AddressRefused(
             "This key may not be used from your address. Add it to the key's `allowed_addresses`."
         )
-    environment = key.environment
-    _check_ready(environment)
+    _check_ready(key.environment, key.environment_status)
     return Principal(
         actor=Actor(kind="api_key", id=key.id, label=key.name),
         organization_id=key.organization_id,
-        environment=environment.kind,
-        environment_id=environment.id,
-        schema=environment.schema_name,
-        project=queries.reference_of(key.project) if key.project else None,
+        environment=key.environment,
+        environment_id=key.environment_id,
+        schema=key.schema,
+        project=_project_of(key),
         scopes=frozenset(key.scopes),
         key_id=key.id,
-        rate_limit=rate_limit_for(key.organization, environment.kind),
+        rate_limit=rate_limit_for(key.plan, key.environment),
         find_project=partial(queries.find_project_reference, key.organization_id),
     )
 
 
-def _check_key(key: ApiKey, *, digest: bytes | None, now: datetime) -> None:
+def _project_of(key: KeyRow) -> ProjectReference | None:
+    if key.project_id is None or key.project_number is None:
+        return None
+    archived = key.project_status == Project.Status.ARCHIVED
+    return ProjectReference(key.project_id, key.project_number, archived=archived)
+
+
+def _check_key(key: KeyRow, *, digest: bytes | None, now: datetime) -> None:
     if key.revoked_at is not None and key.revoked_at <= now:
         raise KeyRefused("This API key was revoked. Create a new one in Studio under Settings.")
     if key.expires_at is not None and key.expires_at <= now:
@@ -87,11 +93,9 @@ def _check_key(key: ApiKey, *, digest: bytes | None, now: datetime) -> None:
         raise KeyRefused("This API key was rotated more than 24 hours ago. Use the new secret.")
 
 
-def _check_ready(environment: Environment) -> None:
-    if environment.status != Environment.Status.ACTIVE:
-        raise EnvironmentNotReady(
-            f"The {environment.kind} environment is {environment.status}. Try again in a moment."
-        )
+def _check_ready(kind: str, status: str) -> None:
+    if status != Environment.Status.ACTIVE:
+        raise EnvironmentNotReady(f"The {kind} environment is {status}. Try again in a moment.")
 
 
 def _is_allowed(client_ip: str | None, allowed: list[str]) -> bool:
@@ -114,12 +118,12 @@ def client_address(request: HttpRequest) -> str | None:
     return str(request.META.get("REMOTE_ADDR") or "") or None
 
 
-def note_key_use(key: ApiKey, *, now: datetime) -> None:
+def note_key_use(key: KeyRow, *, now: datetime) -> None:
     """Write `last_used_at`, at most once a minute, and never wait for a lock to do so."""
     if key.last_used_at is not None and now - key.last_used_at < _USE_NOTED_EVERY:
         return
     stale = Q(last_used_at=None) | Q(last_used_at__lt=now - _USE_NOTED_EVERY)
-    free = ApiKey.objects.select_for_update(skip_locked=True).filter(stale, pk=key.pk)
+    free = ApiKey.objects.select_for_update(skip_locked=True).filter(stale, pk=key.id)
     with transaction.atomic():
         ApiKey.objects.filter(pk__in=free.values("pk")).update(last_used_at=now)
 
@@ -129,7 +133,7 @@ def principal_for_member(
 ) -> Principal:
     """Return the caller that a signed-in member is, in one environment."""
     user = membership.user
-    _check_ready(environment)
+    _check_ready(environment.kind, environment.status)
     return Principal(
         actor=Actor(kind="user", id=user.id, label=user.get_full_name()),
         organization_id=membership.organization_id,
@@ -140,7 +144,7 @@ def principal_for_member(
         scopes=scopes_of(membership.role),
         user_id=user.id,
         role=membership.role,
-        rate_limit=rate_limit_for(membership.organization, environment.kind),
+        rate_limit=rate_limit_for(membership.organization.plan, environment.kind),
         find_project=partial(queries.find_project_reference, membership.organization_id),
     )
 

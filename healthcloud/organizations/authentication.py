@@ -45,7 +45,7 @@ def authenticate_bearer(token: str, *, now: datetime, client_ip: str | None) -> 
             " Copy it again, or create one in Studio under Settings."
         )
     _, digest = parsed
-    key = queries.keys_by_digest(digest).first()
+    key = queries.find_key_by_digest(digest)
     if key is None:
         raise InvalidCredential("This API key is unknown. Create one in Studio under Settings.")
     principal = access.principal_for_key(key, digest=digest, now=now, client_ip=client_ip)
@@ -80,7 +80,7 @@ def _authenticate_token(token: str, *, now: datetime, client_ip: str | None) -> 
         ) from error
     if claims.get("iss") != _ISSUER or expires_at <= now.timestamp():
         raise InvalidCredential("This token has expired. Get a new one from POST /v1/auth/token.")
-    key = queries.keys_by_id(key_id).first()
+    key = queries.find_key_by_id(key_id)
     if key is None:
         raise InvalidCredential("The API key behind this token is gone.")
     principal = access.principal_for_key(key, digest=None, now=now, client_ip=client_ip)

@@ -1,8 +1,10 @@
 """Reads of the public schema: keys, projects, members."""
 
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db import connection
+from django.db.models import QuerySet
 
 from healthcloud.api.principal import ProjectReference, RateLimit
 from healthcloud.organizations.models import (
@@ -21,18 +23,56 @@ PLAN_LIMITS: Final[dict[str, RateLimit | None]] = {
 }
 
 
-def keys_by_digest(digest: bytes) -> QuerySet[ApiKey]:
-    """Return the key whose current or previous secret has this digest, with what it belongs to."""
-    return _keys().filter(Q(digest=digest) | Q(previous_digest=digest))
+class KeyRow(NamedTuple):
+    """A key with all that authentication needs of what it belongs to."""
+
+    id: str
+    name: str
+    digest: bytes
+    previous_expires_at: datetime | None
+    scopes: list[str]
+    allowed_addresses: list[str]
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    organization_id: str
+    plan: str
+    environment_id: str
+    environment: str
+    schema: str
+    environment_status: str
+    project_id: str | None
+    project_number: int | None
+    project_status: str | None
 
 
-def keys_by_id(key_id: str) -> QuerySet[ApiKey]:
-    """Return the key of this id, with what it belongs to."""
-    return _keys().filter(pk=key_id)
+# Every request with a key runs this; as SQL it takes a quarter of the time of the same queryset.
+_KEY: Final = """
+SELECT k.id, k.name, k.digest, k.previous_expires_at, k.scopes, k.allowed_addresses, k.expires_at,
+       k.revoked_at, k.last_used_at, o.id, o.plan, e.id, e.kind, e.schema_name, e.status,
+       p.id, p.number, p.status
+FROM organizations_apikey k
+JOIN organizations_environment e ON e.id = k.environment_id
+JOIN organizations_organization o ON o.id = k.organization_id
+LEFT JOIN organizations_project p ON p.id = k.project_id
+WHERE """
 
 
-def _keys() -> QuerySet[ApiKey]:
-    return ApiKey.objects.select_related("organization", "environment", "project").order_by()
+def find_key_by_digest(digest: bytes) -> KeyRow | None:
+    """Return the key whose current or previous secret has this digest."""
+    return _find_key("k.digest = %s OR k.previous_digest = %s", [digest, digest])
+
+
+def find_key_by_id(key_id: str) -> KeyRow | None:
+    """Return the key of this id."""
+    return _find_key("k.id = %s", [key_id])
+
+
+def _find_key(condition: str, parameters: list[object]) -> KeyRow | None:
+    with connection.cursor() as cursor:
+        cursor.execute(_KEY + condition, parameters)
+        row = cursor.fetchone()
+    return None if row is None else KeyRow(*row)
 
 
 def reference_of(project: Project) -> ProjectReference:
