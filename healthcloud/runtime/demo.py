@@ -143,7 +143,7 @@ class Demonstration:
 
     def configure(self) -> None:
         """Step 2: test the integration's connection."""
-        self.say("2. Configure Quest Diagnostics               POST …/asset-installations/{id}/check")
+        self.say("2. Configure Quest Diagnostics               POST …/{id}/check")
         installed = self._get(f"asset-installations?project_id={self.access.project_id}&limit=100")
         for item in _rows(installed):
             if item["asset_id"] == CONNECTOR:

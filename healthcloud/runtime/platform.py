@@ -173,22 +173,24 @@ class LocalPlatform:
         return process
 
     def _begin_workers(self) -> None:
-        processes = self.environment.get("HEALTHCLOUD_WORKERS", "2")
-        command = self._python(
-            "-m",
-            "celery",
-            "--app=healthcloud.celery",
-            "worker",
-            f"--concurrency={processes}",
-            "--queues=control,steps,agents,webhooks,bulk",
-            "--without-mingle",
-            "--without-gossip",
-            "--loglevel=INFO",
-        )
-        self.supervisor.begin(self._process("Worker", "worker", command, None))
+        count = int(self.environment.get("HEALTHCLOUD_WORKERS", "2"))
+        for number in range(1, count + 1):
+            command = self._python(
+                "-m",
+                "celery",
+                "--app=healthcloud.celery",
+                "worker",
+                f"--hostname=worker{number}@%h",
+                "--concurrency=1",
+                "--queues=control,steps,agents,webhooks,bulk",
+                "--without-mingle",
+                "--without-gossip",
+                "--loglevel=WARNING",
+            )
+            self.supervisor.begin(self._process(f"Worker {number}", "worker", command, None))
         scheduler = self._python(_MANAGE, "scheduler")
         self.supervisor.begin(self._process("Scheduler", "scheduler", scheduler, None))
-        self.log(f"Worker ({processes} processes) and scheduler started")
+        self.log(f"{count} workers and the scheduler started")
 
     def _process(
         self, name: str, role: str, command: ServerCommand, ready: Ready | None

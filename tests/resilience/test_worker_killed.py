@@ -15,11 +15,11 @@ from django.conf import settings
 
 from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import Scope, tenant_scope
-from tests.healthcloud.conftest import live_tenant
+from tests.healthcloud.conftest import live_scope, live_tenant
 from workflows import queries, runs, services
 from workflows.models import StepRun
 
-__all__ = ["live_tenant"]
+__all__ = ["live_scope", "live_tenant"]
 
 pytestmark = pytest.mark.resilience
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,146 @@
+"""`manage.py up` on an empty folder: the five steps, a killed process, a clean end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from healthcloud.http import OutboundError, client
+from healthcloud.runtime.local import is_alive
+from healthcloud.runtime.ports import free_port
+
+pytestmark = [pytest.mark.resilience, pytest.mark.slow]
+ROOT = Path(__file__).parents[2]
+State = dict[str, Any]
+
+
+class Platform:
+    """A platform of its own, with embedded servers, below a temporary folder."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if name not in {"DATABASE_URL", "VALKEY_URL"}
+            },
+            "HEALTHCLOUD_HOME": str(home),
+            "PORT": str(free_port()),
+        }
+
+    def manage(self, *arguments: str) -> str:
+        answer = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        return answer.stdout
+
+    def state(self) -> State:
+        return json.loads((self.home / "local.json").read_text(encoding="utf-8"))
+
+    def call(self, method: str, path: str, body: State | None = None) -> tuple[int, State]:
+        state = self.state()
+        http = client(allow_hosts=None, allow_loopback=True, timeout=40.0)
+        headers = {
+            "Authorization": f"Bearer {state['sandbox_key']}",
+            "HealthCloud-Project": state["project_id"],
+        }
+        answer = http.request(method, f"{state['base_url']}/v1/{path}", headers=headers, json=body)
+        return answer.status, answer.json()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    home = tmp_path_factory.mktemp("platform")
+    for folder in (home, *home.parents[:2]):
+        folder.chmod(0o755)
+    running = Platform(home)
+    running.manage("up", "--detach")
+    pids = [pid for group in running.state()["pids"].values() for pid in group]
+    yield running
+    running.manage("down")
+    assert [pid for pid in pids if is_alive(pid)] == []
+
+
+def test_local_json_says_where_everything_is(platform: Platform) -> None:
+    state = platform.state()
+    assert state["ready"] is True
+    assert state["sandbox_key"].startswith("hc_test_sk_")
+    assert state["production_key"].startswith("hc_live_sk_")
+    assert state["database_admin_url"].startswith("postgresql://")
+    assert set(state["user"]) == {"email", "password"}
+    assert all(state["pids"][role] for role in ("web", "worker", "database", "cache"))
+
+
+def test_the_five_steps_were_performed(platform: Platform) -> None:
+    status, runs = platform.call("GET", "workflows/runs?workflow=uti_screening")
+    assert status == 200
+    assert [run["status"] for run in runs["data"]] == ["completed"]
+    assert runs["data"][0]["output"]["level"] == "likely"
+    status, events = platform.call("GET", "events?type=diagnostic.*&limit=100")
+    assert "diagnostic.result_ready" in {event["type"] for event in events["data"]}
+
+
+def test_the_sandbox_has_a_hundred_patients(platform: Platform) -> None:
+    status, bundle = platform.call("GET", "fhir/Patient?_total=accurate&_count=1")
+    assert (status, bundle["total"] >= 100) == (200, True)
+
+
+def test_a_killed_worker_loses_no_run(platform: Platform) -> None:
+    body = {"workflow_id": "uti_screening", "input": {"patient_id": "pat_camila"}}
+    started = [platform.call("POST", "workflows/run", body)[1]["id"] for _ in range(5)]
+    for pid in platform.state()["pids"]["worker"]:
+        os.killpg(pid, signal.SIGKILL)
+    started += [platform.call("POST", "workflows/run", body)[1]["id"] for _ in range(5)]
+
+    def statuses() -> list[str]:
+        return [platform.call("GET", f"workflows/runs/{run}")[1]["status"] for run in started]
+
+    wait_until(lambda: not {"queued", "running"} & set(statuses()), 90)
+    assert statuses() == ["completed"] * len(started)
+
+
+def test_a_killed_web_process_comes_back(platform: Platform) -> None:
+    before = platform.state()["pids"]["web"]
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+
+    def answers() -> bool:
+        try:
+            return platform.call("GET", "projects")[0] == 200
+        except OutboundError:
+            return False
+
+    wait_until(answers, 60)
+    assert platform.state()["pids"]["web"] != before
+
+
+def test_status_names_what_runs(platform: Platform) -> None:
+    answer = platform.manage("status")
+    assert "supervisor" in answer
+    assert "not running" not in answer
+
+
+def test_a_second_start_in_the_same_folder_says_that_it_runs(platform: Platform) -> None:
+    assert "already runs" in platform.manage("up", "--detach")
