@@ -120,7 +120,8 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
                     await self._say("event", event=queries.as_dict(event, admission.scope))
                 if not events:
                     await self._say("ping", last_sequence=self.feed.last)
-        await self.close(code=GOING_AWAY if hub().closing else REVOKED)
+        revoked = hub().revoked(admission.credential)
+        await self.close(code=REVOKED if revoked else GOING_AWAY)
 
     async def _stop(self) -> None:
         if self._following is not None:

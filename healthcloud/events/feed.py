@@ -47,6 +47,8 @@ class Feed:
         self.streams = 0
         self.last = 0
         self.floor = 0
+        self.era = 0
+        self._last_id = ""
         self._recent: deque[Event] = deque()
         self._hint = asyncio.Event()
         self._news = asyncio.Event()
@@ -57,7 +59,8 @@ class Feed:
         """Number what is committed, and begin to follow from there; safe to repeat."""
         async with self._starting:
             if self._pump is None:
-                self.last = self.floor = await in_database(_last_number, self.scope)
+                self.last, self._last_id = await in_database(_newest, self.scope)
+                self.floor = self.last
                 self._pump = asyncio.create_task(self._follow(), name="events-pump")
                 return
         await self.look()
@@ -94,17 +97,29 @@ class Feed:
 
     async def look(self) -> None:
         """Read what is new now, and wake the streams."""
-        events = await in_database(_read_new, self.scope, self.last)
+        era, events = self.era, await in_database(_read_new, self.scope, self.last, self._last_id)
+        if events is None:
+            self._begin_anew(era)
+            return
         for event in events:
-            if (event.sequence or 0) > self.last:
+            if era == self.era and (event.sequence or 0) > self.last:
                 self._recent.append(event)
-                self.last = event.sequence or self.last
+                self.last, self._last_id = event.sequence or self.last, event.event_id
         while len(self._recent) > MEMORY:
             self.floor = self._recent.popleft().sequence or self.floor
         if events:
             self.wake()
         if len(events) == BATCH:
             self._hint.set()
+
+    def _begin_anew(self, era: int) -> None:
+        """Forget everything: the sandbox was reset and its numbers began again."""
+        if era == self.era:
+            self.era += 1
+            self._recent.clear()
+            self.last = self.floor = 0
+            self._last_id = ""
+            self.wake()
 
     def wake(self) -> None:
         """Wake every waiting stream."""
@@ -123,15 +138,21 @@ class Feed:
                 await asyncio.sleep(LOOK_SECONDS)
 
 
-def _last_number(scope: Scope) -> int:
-    with tenant_scope(scope):
-        return number_committed()
-
-
-def _read_new(scope: Scope, after: int) -> list[Event]:
+def _newest(scope: Scope) -> tuple[int, str]:
     with tenant_scope(scope):
         last = number_committed()
-        return queries.between(EVERYTHING, after, last, limit=BATCH) if last > after else []
+        return last, queries.id_of(last)
+
+
+def _read_new(scope: Scope, after: int, after_id: str) -> list[Event] | None:
+    """Return what followed `after`; None when that number now belongs to another event."""
+    with tenant_scope(scope):
+        last = number_committed()
+        if last == after:
+            return []
+        if last < after or queries.id_of(after) not in {after_id, ""}:
+            return None
+        return queries.between(EVERYTHING, after, last, limit=BATCH)
 
 
 class Hub:
@@ -163,7 +184,11 @@ class Hub:
 
     def ended(self, credential: Credential) -> bool:
         """Say whether a stream has to end: its caller lost the right, or the server stops."""
-        return self.closing or credential in self._revoked
+        return self.closing or self.revoked(credential)
+
+    def revoked(self, credential: Credential) -> bool:
+        """Say whether the caller behind a stream lost the right to it."""
+        return credential in self._revoked
 
     async def _leave(self, feed: Feed, credential: Credential) -> None:
         self._credentials[credential] -= 1

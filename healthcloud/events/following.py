@@ -57,13 +57,17 @@ async def follow(
 ) -> AsyncGenerator[list[Event], None]:
     """Yield events after a number as they come; an empty list for each heartbeat without any.
 
-    Ends when the caller lost the right to it, or the server stops.
+    Ends when the caller lost the right to it, the sandbox was reset, or the server stops.
     """
-    number, clock = after, asyncio.get_running_loop().time
+    number, era, clock = after, feed.era, asyncio.get_running_loop().time
     due = clock() + heartbeat
-    while not hub.ended(admission.credential):
+
+    def ended() -> bool:
+        return hub.ended(admission.credential) or feed.era != era
+
+    while not ended():
         page, number = await _next(feed, admission, number, seconds=max(0.0, due - clock()))
-        if hub.ended(admission.credential):
+        if ended():
             return
         if page or clock() >= due:
             yield page

@@ -48,6 +48,12 @@ def kept() -> Kept:
     return Kept(after=last if first is None else first - 1, last=last)
 
 
+def id_of(number: int) -> str:
+    """Return the id of the event with a number, empty when it is not kept."""
+    row = Event.objects.filter(sequence=number).values_list("event_id", flat=True).first()
+    return row or ""
+
+
 def find_event(event_id: str) -> Event:
     """Return an event by its id; raise EventNotFound."""
     try:

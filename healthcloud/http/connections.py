@@ -83,7 +83,7 @@ class _GuardedBackend(httpcore.NetworkBackend):
 @lru_cache(maxsize=3)
 def pool(reach: Reach) -> httpcore.ConnectionPool:
     return httpcore.ConnectionPool(
-        ssl_context=httpx.create_ssl_context(trust_env=False),
+        ssl_context=httpx.create_ssl_context(),
         max_connections=200,
         max_keepalive_connections=40,
         keepalive_expiry=30.0,

@@ -253,3 +253,21 @@ def test_a_key_of_one_project_hears_nothing_of_the_others(
         assert stream_.event()["id"] == own
     with listen(server, live_key(wide=True)[0], "?after=0") as stream_:
         assert [stream_.event()["id"] for _ in range(2)] == [other.id, own]
+
+
+def test_a_reset_sandbox_ends_its_streams_and_resuming_is_answered_with_a_reset(
+    server: Server, live_key: Key, happen: Happen, live_tenant: Scope
+) -> None:
+    key = live_key()[0]
+    for _ in range(3):
+        happen()
+    with listen(server, key, "?after=0") as stream_:
+        assert [stream_.event()["sequence"] for _ in range(3)] == [1, 2, 3]
+        with tenant_scope(live_tenant):
+            Event.objects.all().delete()
+        first = happen()
+        with pytest.raises(EOFError):
+            stream_.next()
+    with listen(server, key, **{"Last-Event-ID": "3"}) as stream_:
+        assert stream_.next()["event"] == "reset"
+        assert stream_.event()["id"] == first
