@@ -24,20 +24,26 @@ class FhirView(PlatformView):
     """A view of the clinical store; every method needs a project, by key, header or query."""
 
     reads_json = False
+    required_scopes: ClassVar[Mapping[str, str]] = {
+        "GET": "fhir:read",
+        "POST": "fhir:write",
+        "PUT": "fhir:write",
+        "PATCH": "fhir:write",
+        "DELETE": "fhir:write",
+    }
     project_required: ClassVar[frozenset[str]] = frozenset(
         {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
     )
     readonly: ClassVar[frozenset[str]] = _READS
-    reading_posts: ClassVar[bool] = False
-    """Whether POST only reads here, as `_search` does."""
-
     _failure: Exception | None = None
 
     def scope_needed(self, method: str) -> str | None:
         """Return `Observation:read` or `Observation:write`, which `fhir:read|write` include."""
-        verb = "read" if method in _READS or self.reading_posts else "write"
-        resource_type = str(self.kwargs.get("resource_type", "fhir"))
-        return f"{resource_type if resource_type[:1].isupper() else 'fhir'}:{verb}"
+        declared = super().scope_needed(method)
+        resource_type = str(self.kwargs.get("resource_type", ""))
+        if declared is None or not resource_type[:1].isupper():
+            return declared
+        return f"{resource_type}:{declared.partition(':')[2]}"
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         """Refuse what can't be answered in JSON before anything else is done."""

@@ -5,11 +5,12 @@ from typing import Final
 from django.urls import URLPattern, path, re_path
 
 from fhir.api.views.aliases import AliasInstanceView, AliasView, alias
+from fhir.api.views.compartment import CompartmentView
 from fhir.api.views.instance import InstanceHistoryView, InstanceView, VersionView
 from fhir.api.views.metadata import MetadataView
 from fhir.api.views.system import SystemHistoryView, SystemView, UnknownFhirView
 from fhir.api.views.type import SearchView, TypeHistoryView, TypeView
-from fhir.api.views.validate import ValidateView
+from fhir.api.views.validate import InstanceValidateView, ValidateView
 
 ALIASES: Final = {
     "patients": "Patient",
@@ -24,18 +25,20 @@ _INSTANCE: Final = _TYPE + r"/(?P<id>[^/_$][^/]*)"
 urlpatterns: list[URLPattern] = [
     path("fhir/metadata", MetadataView.as_view()),
     path("fhir", SystemView.as_view()),
-    path("fhir/", SystemView.as_view()),
+    path("fhir/", SystemView.as_view(schema=None)),
     path("fhir/_history", SystemHistoryView.as_view()),
-    path("fhir/$validate", ValidateView.as_view()),
-    re_path(_TYPE + r"/?$", TypeView.as_view()),
+    re_path(r"^fhir/\$validate$", ValidateView.as_view()),
+    re_path(_TYPE + r"$", TypeView.as_view()),
+    re_path(_TYPE + r"/$", TypeView.as_view(schema=None)),
     re_path(_TYPE + r"/_search$", SearchView.as_view()),
     re_path(_TYPE + r"/_history$", TypeHistoryView.as_view()),
     re_path(_TYPE + r"/\$validate$", ValidateView.as_view()),
     re_path(_INSTANCE + r"$", InstanceView.as_view()),
     re_path(_INSTANCE + r"/_history$", InstanceHistoryView.as_view()),
     re_path(_INSTANCE + r"/_history/(?P<version>[^/]+)$", VersionView.as_view()),
-    re_path(_INSTANCE + r"/\$validate$", ValidateView.as_view()),
-    re_path(r"^fhir/(?P<rest>.+)$", UnknownFhirView.as_view()),
+    re_path(_INSTANCE + r"/\$validate$", InstanceValidateView.as_view()),
+    re_path(_INSTANCE + r"/(?P<searched>[A-Z][A-Za-z]+)$", CompartmentView.as_view()),
+    re_path(r"^fhir/(?P<rest>.+)$", UnknownFhirView.as_view(schema=None)),
 ]
 for name, resource_type in ALIASES.items():
     view = alias(resource_type)

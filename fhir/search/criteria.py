@@ -8,7 +8,13 @@ from fhir.search.clause import Clause, all_of, any_of, has_any_token, negate
 from fhir.search.context import SearchContext
 from fhir.search.errors import SearchRefused
 from fhir.search.params import composite, date, number, quantity, reference, string, token, uri
-from fhir.search.request import ChainCriterion, Criterion, HasCriterion, ParameterCriterion
+from fhir.search.request import (
+    AnyCriterion,
+    ChainCriterion,
+    Criterion,
+    HasCriterion,
+    ParameterCriterion,
+)
 from fhir.search.values import unescape
 
 _CONDITIONS: Final[dict[str, Callable[[ParameterCriterion, str, SearchContext], Clause]]] = {
@@ -29,6 +35,8 @@ def condition(criterion: Criterion, alias: str, context: SearchContext) -> Claus
         return _chain(criterion, alias, context)
     if isinstance(criterion, HasCriterion):
         return _has(criterion, alias, context)
+    if isinstance(criterion, AnyCriterion):
+        return any_of([condition(part, alias, context) for part in criterion.alternatives])
     if criterion.parameter.code == "_id":
         return _id(criterion, alias)
     if criterion.modifier == "missing":

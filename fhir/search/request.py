@@ -42,7 +42,15 @@ class HasCriterion:
     criterion: "Criterion"
 
 
-Criterion = ParameterCriterion | ChainCriterion | HasCriterion
+@dataclass(frozen=True, slots=True)
+class AnyCriterion:
+    """A resource that meets one of several criteria, as the members of a compartment do."""
+
+    resource_type: str
+    alternatives: tuple["Criterion", ...]
+
+
+Criterion = ParameterCriterion | ChainCriterion | HasCriterion | AnyCriterion
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ def types_touched(request: SearchRequest) -> set[str]:
 
 
 def _types(criterion: Criterion) -> set[str]:
-    if isinstance(criterion, ChainCriterion):
+    if isinstance(criterion, ChainCriterion | AnyCriterion):
         return {name for part in criterion.alternatives for name in _types(part)} | {
             criterion.resource_type
         }

@@ -5,7 +5,6 @@ from functools import lru_cache
 from typing import Final
 
 import msgspec
-import orjson
 
 from fhir.definitions import Element, structure
 from fhir.resources import JsonObject, replace_member, select_members
@@ -35,9 +34,8 @@ def subset(
 
 
 def _tagged(content: bytes) -> bytes:
-    meta = orjson.loads(
-        msgspec.json.decode(content, type=dict[str, msgspec.Raw]).get("meta", b"{}")
-    )
+    members = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    meta: JsonObject = msgspec.json.decode(members["meta"]) if "meta" in members else {}
     return replace_member(content, "meta", {**meta, "tag": [*meta.get("tag", ()), _SUBSETTED]})
 
 

@@ -14,7 +14,7 @@ from fhir.api.outcomes import information
 from fhir.bundles import historyset, searchset
 from fhir.identity import check_type
 from fhir.search.parser import parse
-from fhir.search.request import types_touched
+from fhir.search.request import Criterion, SearchRequest, types_touched
 from fhir.search.service import run
 
 
@@ -65,7 +65,7 @@ class TypeView(FhirView):
 class SearchView(FhirView):
     """`/v1/fhir/{type}/_search`: the parameters in a form, the query or both."""
 
-    reading_posts = True
+    required_scopes = {"GET": "fhir:read", "POST": "fhir:read"}
     readonly = frozenset({"GET", "HEAD", "POST"})
     idempotent = frozenset()
 
@@ -94,14 +94,30 @@ class TypeHistoryView(FhirView):
 
 
 def answer_search(view: FhirView, resource_type: str, pairs: list[tuple[str, str]]) -> HttpResponse:
-    """Answer a page of a search, with nothing in it that the caller may not read."""
+    """Answer a page of a search."""
     check_type(resource_type)
+    return answer_request(view, parse_request(view, resource_type, pairs), resource_type)
+
+
+def parse_request(
+    view: FhirView, resource_type: str, pairs: list[tuple[str, str]]
+) -> SearchRequest:
+    """Return the parsed search; refuse one that tests types the caller may not read."""
     strict = view.prefer.get("handling") == "strict"
     request = parse(resource_type, pairs, strict=strict)
     for touched in types_touched(request):
         view.require(f"{touched}:read")
+    return request
+
+
+def answer_request(
+    view: FhirView, request: SearchRequest, path: str, limit: Criterion | None = None
+) -> HttpResponse:
+    """Answer a page of a parsed search, with nothing in it that the caller may not read."""
+    if limit is not None:
+        request = replace(request, criteria=(limit, *request.criteria))
     found = run(request, now=view.now)
     readable = [r for r in found.included if view.principal.can(f"{r.resource_type}:read")]
     result = replace(found, included=readable)
-    address = f"{view.base}/{resource_type}"
+    address = f"{view.base}/{path}"
     return view.answer(searchset(result, base=view.base, address=address, now=view.now))

@@ -15,16 +15,11 @@ from healthcloud.errors import BadRequest
 
 
 class ValidateView(FhirView):
-    """`$validate` on the system, a type or an instance; nothing is stored."""
+    """`$validate` on the system or a type; nothing is stored."""
 
-    reading_posts = True
+    required_scopes = {"GET": "fhir:read", "POST": "fhir:read"}
     readonly = frozenset({"GET", "HEAD", "POST"})
     idempotent = frozenset()
-
-    def get(self, request: Request, resource_type: str, id: str) -> HttpResponse:
-        """Validate the stored version."""
-        found = store.read(resource_type=resource_type, id=id)
-        return self.answer(outcome(validate(found.resource)))
 
     def post(self, request: Request, resource_type: str = "", id: str = "") -> HttpResponse:
         """Validate the resource that was sent, bare or as the parameter `resource`."""
@@ -41,6 +36,15 @@ class ValidateView(FhirView):
         if resource_type and data.get("resourceType") != resource_type:
             raise ResourceMismatch(f"The body is no {resource_type}.", param="resourceType")
         return self.answer(outcome([*validate(data), *_mode_issues(data, mode, id)]))
+
+
+class InstanceValidateView(ValidateView):
+    """`$validate` on an instance, which may also be read from the store."""
+
+    def get(self, request: Request, resource_type: str, id: str) -> HttpResponse:
+        """Validate the stored version."""
+        found = store.read(resource_type=resource_type, id=id)
+        return self.answer(outcome(validate(found.resource)))
 
 
 def _asked(

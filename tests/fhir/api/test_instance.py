@@ -314,3 +314,71 @@ def test_unknown_parameters_are_named_or_refused(alice_client: APIClient) -> Non
         "/v1/fhir/Patient?favourite=blue", headers={"Prefer": "handling=strict"}
     )
     assert strict.status_code == 400
+
+
+def test_a_compartment_holds_what_belongs_to_the_patient(
+    alice_client: APIClient, client_for: ClientFor
+) -> None:
+    rid = json.loads(post(alice_client, "Observation", OBSERVATION).content)["id"]
+    found = alice_client.get("/v1/fhir/Patient/pat_123/Observation?code=8310-5").json()
+    assert [entry["resource"]["id"] for entry in found["entry"]] == [rid]
+    assert found["link"][0]["url"].startswith(
+        "http://testserver/v1/fhir/Patient/pat_123/Observation?"
+    )
+    assert "entry" not in alice_client.get("/v1/fhir/Patient/other/Observation").json()
+    assert alice_client.get("/v1/fhir/Patient/pat_123/Organization").status_code == 400
+    assert alice_client.get("/v1/fhir/Organization/1/Observation").status_code == 400
+    narrow = client_for(scopes=("Patient:read",))
+    assert narrow.get("/v1/fhir/Patient/pat_123/Observation").status_code == 403
+
+
+@pytest.mark.parametrize("path", ["$validate", "Patient/$validate"])
+def test_validate_without_a_resource_is_405_for_get(alice_client: APIClient, path: str) -> None:
+    response = alice_client.get(f"/v1/fhir/{path}")
+    assert response.status_code == 405
+    assert issue(response)["code"] == "not-supported"
+
+
+def test_a_page_links_to_the_next(alice_client: APIClient) -> None:
+    for _ in range(3):
+        post(alice_client, "Observation", OBSERVATION)
+    seen, address = [], "/v1/fhir/Observation?_count=2&project_id=proj_riverside_screening"
+    while address:
+        page = alice_client.get(address).json()
+        seen += [entry["resource"]["id"] for entry in page["entry"]]
+        links = {link["relation"]: link["url"] for link in page["link"]}
+        address = links.get("next", "").removeprefix("http://testserver")
+    assert len(seen) == len(set(seen)) == 3
+
+
+def test_parts_of_resources(alice_client: APIClient) -> None:
+    rid = json.loads(post(alice_client, "Observation", OBSERVATION).content)["id"]
+    part = alice_client.get(f"/v1/fhir/Observation/{rid}?_elements=status").json()
+    assert set(part) == {"resourceType", "id", "meta", "status", "code"}
+    assert part["meta"]["tag"][-1]["code"] == "SUBSETTED"
+    found = alice_client.get("/v1/fhir/Observation?_summary=true").json()["entry"][0]["resource"]
+    assert "valueQuantity" in found
+    assert found["meta"]["tag"][-1]["code"] == "SUBSETTED"
+
+
+def test_idempotency_keys_hold_for_creates(alice_client: APIClient) -> None:
+    first, second = (
+        post(alice_client, "Observation", OBSERVATION, **{"Idempotency-Key": "one"})
+        for _ in range(2)
+    )
+    assert first.content == second.content
+    assert second["Idempotent-Replayed"] == "true"
+    assert alice_client.get("/v1/fhir/_history").json()["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [("application/fhir+json", 200), ("*/*", 200), ("application/json, x/y", 200),
+     ("application/fhir+xml", 406), ("text/csv", 406)],
+)  # fmt: skip
+def test_only_json_is_written(alice_client: APIClient, accept: str, status: int) -> None:
+    response = alice_client.get("/v1/fhir/Patient", headers={"Accept": accept})
+    assert response.status_code == status
+    assert response["Content-Type"].startswith(FHIR)
+    assert alice_client.get("/v1/fhir/Patient?_format=xml").status_code == 406
+    assert alice_client.get("/v1/fhir/Patient?_format=application/fhir+json").status_code == 200
