@@ -7,7 +7,8 @@ from assets.queries import deployment_of
 from assets.registry import all_assets, find
 from healthcloud.events import catalog
 from healthcloud.tenancy.scope import active_project
-from workflows.definition import Definition, Problem, Step, nearest
+from workflows.definition import Definition, Problem, Step
+from workflows.parsing import nearest
 
 _NAMING: Final = {"agent": "agent", "connector": "connector", "model": "model"}
 EMITTABLE: Final = ("custom.", "diagnostic.", "eligibility.", "prior_auth.", "care_gap.")

@@ -327,8 +327,8 @@ class _Decision:
             output = {"decision": "expired", "data": None}
             return Record(step, found.attempt, "succeeded", output=output, expired_task=wait.task)
         if wait.signal is not None and step.arguments.get("on_timeout") == "continue":
-            output = {"signal": wait.signal, "payload": None, "timed_out": True}
-            return Record(step, found.attempt, "succeeded", output=output)
+            late: Json = {"signal": wait.signal, "payload": None, "timed_out": True}
+            return Record(step, found.attempt, "succeeded", output=late)
         what = f"signal `{wait.signal}`" if wait.signal else "decision"
         error = StepError("wait_timeout", f"The {what} did not come in time.")
         return Record(step, found.attempt, "failed", error=error, expired_task=wait.task)

@@ -11,39 +11,18 @@ FHIRPath: https://hl7.org/fhirpath/N1/
 """
 
 import re
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import Any, Final
 
-from antlr4 import CommonTokenStream, InputStream
-from antlr4.error.ErrorListener import ErrorListener
-from antlr4.tree.Tree import ParseTreeWalker
-from fhirpathpy.engine import do_eval
-from fhirpathpy.engine.invocations import invocation_registry
-from fhirpathpy.engine.invocations.constants import constants
-from fhirpathpy.engine.nodes import FP_Quantity, FP_Type
-from fhirpathpy.engine.util import get_data
-from fhirpathpy.parser.ASTPathListener import ASTPathListener
-from fhirpathpy.parser.generated.FHIRPathLexer import FHIRPathLexer
-from fhirpathpy.parser.generated.FHIRPathParser import FHIRPathParser
+from workflows import fhirpath
+from workflows.fhirpath import MAX_TEXT
 
 ROOTS: Final = ("input", "steps", "item", "trigger", "run", "env")
 MAX_LENGTH: Final = 4_000
-MAX_WORK: Final = 200_000  # evaluated nodes of the syntax tree
-MAX_SECONDS: Final = 1.0
-MAX_TEXT: Final = 1_048_576
-_MAX_INTEGER_BITS: Final = 256
-# Regular expressions can take exponential time, `power` builds huge numbers, `trace` prints.
-_REFUSED: Final = frozenset({"matches", "replaceMatches", "power", "trace"})
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d+\])*")
 _PLAIN_STEP: Final = re.compile(r"([A-Za-z_]\w*)|\[(\d+)\]")
-# Functions whose arguments are evaluated for each item: names in them don't begin at the roots.
-_ITERATING: Final = frozenset({"where", "select", "all", "exists", "repeat", "aggregate"})
-_GUARDS: Final = frozenset({"exists", "coalesce", "empty", "iif"})
 
 Json = Any  # any JSON value
 Roots = Mapping[str, Json]
@@ -57,10 +36,6 @@ class ExpressionError(ValueError):
         super().__init__(f"{message} in `{expression}`")
         self.code = code
         self.expression = expression
-
-
-class _OverBudget(Exception):  # never leaves this module
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +56,7 @@ class Expression:
     text: str
     references: tuple[Reference, ...]
     plain: tuple[str | int, ...] | None
-    tree: Any = field(repr=False, compare=False)
+    tree: fhirpath.Tree = field(repr=False, compare=False)
 
     def evaluate(self, roots: Roots) -> Json:
         """Return the value: null, one JSON value, or a list; raise ExpressionError."""
@@ -107,28 +82,16 @@ class Expression:
         )
 
     def _results(self, roots: Roots) -> list[Json]:
-        _work.begin()
-        constants.reset()
-        context = {
-            "dataRoot": [dict(roots)],
-            "vars": {**roots, "context": dict(roots), "ucum": "http://unitsofmeasure.org"},
-            "model": None,
-            "userInvocationTable": _INVOCATIONS,
-        }
         try:
-            results = do_eval(context, context["dataRoot"], self.tree)
-            return [
-                _to_json(result) for result in (results if isinstance(results, list) else [results])
-            ]
-        except _OverBudget:
+            return fhirpath.evaluate(self.tree, roots)
+        except fhirpath.OverBudget:
             raise ExpressionError("too_much_work", "Too much work or data", self.text) from None
         except RecursionError:
             raise ExpressionError("too_much_work", "Nested too deeply", self.text) from None
         except Exception as error:  # the library raises bare exceptions; each is a typed error here
             reason = str(error).split("\n")[0][:200] or type(error).__name__
-            raise ExpressionError(
-                "evaluation_failed", f"Can't evaluate: {reason}", self.text
-            ) from error
+            message = f"Can't evaluate: {reason}"
+            raise ExpressionError("evaluation_failed", message, self.text) from error
 
 
 @lru_cache(maxsize=4096)
@@ -140,14 +103,15 @@ def parse_expression(text: str) -> Expression:
     if len(stripped) > MAX_LENGTH:
         raise ExpressionError("too_long", f"Over {MAX_LENGTH} characters", stripped[:80] + "…")
     try:
-        tree = _parse_tree(stripped)
+        tree = fhirpath.parse(stripped)
+        found = tuple(Reference(path, guarded) for path, guarded in fhirpath.references(tree))
+    except fhirpath.SyntaxRefused as error:
+        raise ExpressionError("syntax", str(error), stripped) from None
     except RecursionError:
         raise ExpressionError("too_long", "Nested too deeply", stripped[:80]) from None
-    references = tuple(_references(tree, guarded=False))
-    for name in _function_names(tree):
-        if name not in _INVOCATIONS:
-            raise ExpressionError("unknown_name", f"There is no function {name}()", stripped)
-    return Expression(stripped, references, _plain_path(stripped), tree)
+    for name in fhirpath.unknown_functions(tree):
+        raise ExpressionError("unknown_name", f"There is no function {name}()", stripped)
+    return Expression(stripped, found, _plain_path(stripped), tree)
 
 
 # --- templates --------------------------------------------------------------------------------
@@ -255,73 +219,7 @@ def _as_text(expression: Expression, value: Json, quote: Quote | None) -> str:
     return quote(text) if quote else text
 
 
-# --- parsing ----------------------------------------------------------------------------------
-
-
-class _Node(dict[str, Any]):
-    """A node of the syntax tree that counts how often it is evaluated."""
-
-    def __getitem__(self, key: str) -> Any:  # noqa: ANN401  # a node of a foreign tree
-        if key == "type":
-            _work.spend()
-        return super().__getitem__(key)
-
-
-class _Work(threading.local):
-    """What is left of the budget of the evaluation that this thread does."""
-
-    left = MAX_WORK
-    until = 0.0
-
-    def begin(self) -> None:
-        self.left = MAX_WORK
-        self.until = time.monotonic() + MAX_SECONDS
-
-    def spend(self) -> None:
-        self.left -= 1
-        if self.left < 0 or (self.left % 256 == 0 and time.monotonic() > self.until):
-            raise _OverBudget
-
-
-_work = _Work()
-
-
-class _StrictListener(ErrorListener):  # type: ignore[misc]  # antlr4 is untyped
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def syntaxError(  # noqa: N802  # the library's name
-        self,
-        recognizer: object,
-        symbol: object,
-        line: int,
-        column: int,
-        message: str,
-        error: object,
-    ) -> None:
-        raise ExpressionError("syntax", f"Not FHIRPath at character {column + 1}", self.text)
-
-
-def _parse_tree(text: str) -> _Node:
-    """Parse strictly: the library's own `parse` takes `1 +` and ignores what follows an end."""
-    listener = _StrictListener(text)
-    lexer = FHIRPathLexer(InputStream(text))
-    lexer.removeErrorListeners()
-    lexer.addErrorListener(listener)
-    parser = FHIRPathParser(CommonTokenStream(lexer))
-    parser.removeErrorListeners()
-    parser.addErrorListener(listener)
-    entire = parser.entireExpression()
-    builder = ASTPathListener()
-    ParseTreeWalker().walk(builder, entire.expression())
-    return _counted(builder.parentStack[0]["children"][0])
-
-
-def _counted(node: Mapping[str, Any]) -> _Node:
-    copy = _Node(node)
-    if "children" in copy:
-        copy["children"] = [_counted(child) for child in node["children"]]
-    return copy
+# --- plain paths ------------------------------------------------------------------------------
 
 
 def _plain_path(text: str) -> tuple[str | int, ...] | None:
@@ -347,121 +245,3 @@ def _walk(roots: Roots, path: tuple[str | int, ...]) -> tuple[bool, Json]:
         if value is None:
             return True, None
     return True, value
-
-
-def _references(node: Mapping[str, Any], *, guarded: bool) -> Iterator[Reference]:
-    """Yield the names that begin at a root, as long as they are plain members."""
-    chain = _member_chain(node)
-    if chain is not None:
-        yield Reference(chain, guarded)
-        return
-    children = list(node.get("children", ()))
-    if dict.get(node, "type") == "InvocationExpression":
-        function = _called_function(children[1])
-        yield from _references(children[0], guarded=guarded or function in _GUARDS)
-        if function is not None:
-            yield from _parameter_references(children[1], function, guarded=guarded)
-        return
-    function = _called_function(node)
-    if function is not None:
-        yield from _parameter_references(node, function, guarded=guarded)
-        return
-    for child in children:
-        yield from _references(child, guarded=guarded)
-
-
-def _parameter_references(
-    node: Mapping[str, Any], function: str, *, guarded: bool
-) -> Iterator[Reference]:
-    if function in _ITERATING:
-        return
-    for parameters in _find(node, "ParamList"):
-        for child in parameters.get("children", ()):
-            yield from _references(child, guarded=guarded or function in _GUARDS)
-
-
-def _member_chain(node: Mapping[str, Any]) -> tuple[str, ...] | None:
-    kind = dict.get(node, "type")
-    children = node.get("children", ())
-    if kind in {"TermExpression", "InvocationTerm"} and len(children) == 1:
-        return _member_chain(children[0])
-    if kind == "MemberInvocation":
-        return (children[0].get("text", "").strip("`"),)
-    if kind == "InvocationExpression" and dict.get(children[1], "type") == "MemberInvocation":
-        left = _member_chain(children[0])
-        return None if left is None else (*left, children[1]["children"][0]["text"].strip("`"))
-    return None
-
-
-def _called_function(node: Mapping[str, Any]) -> str | None:
-    while dict.get(node, "type") in {"TermExpression", "InvocationTerm"}:
-        node = node["children"][0]
-    if dict.get(node, "type") != "FunctionInvocation":
-        return None
-    name: str = node["children"][0]["children"][0]["text"]
-    return name
-
-
-def _function_names(tree: Mapping[str, Any]) -> Iterator[str]:
-    for node in _find(tree, "FunctionInvocation"):
-        yield node["children"][0]["children"][0]["text"]
-
-
-def _find(node: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
-    if dict.get(node, "type") == kind:
-        yield node
-    for child in node.get("children", ()):
-        yield from _find(child, kind)
-
-
-# --- bounded evaluation -----------------------------------------------------------------------
-
-
-def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)
-    def call(context: object, *arguments: Any) -> Any:  # noqa: ANN401  # the library's own values
-        _check_growth(name, arguments)
-        result = function(context, *arguments)
-        if (isinstance(result, str) and len(result) > MAX_TEXT) or (
-            isinstance(result, int) and result.bit_length() > _MAX_INTEGER_BITS
-        ):
-            raise _OverBudget
-        return result
-
-    return call
-
-
-def _check_growth(name: str, arguments: tuple[Any, ...]) -> None:
-    """Refuse before the call what one call could blow up: many parts times a long separator."""
-    if name not in {"replace", "join"}:
-        return
-    lengths = [len(a) for a in arguments if isinstance(a, str)]
-    parts = [a for a in arguments if isinstance(a, list)]
-    longest = max((len(str(get_data(m))) for part in parts for m in part), default=0)
-    count = max((len(part) for part in parts), default=0)
-    if max(longest, count, 1) * max([*lengths, 1]) > 4 * MAX_TEXT:
-        raise _OverBudget
-
-
-_INVOCATIONS: Final = {
-    name: {**entry, "fn": _bounded(name, entry["fn"])}
-    for name, entry in invocation_registry.items()
-    if name not in _REFUSED
-}
-
-
-def _to_json(value: Any) -> Json:  # noqa: ANN401  # the library's own values
-    value = get_data(value)
-    match value:
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case FP_Quantity():
-            return {"value": _to_json(value.value), "unit": value.unit}
-        case FP_Type():
-            return str(value)
-        case Mapping():
-            return {key: _to_json(member) for key, member in value.items()}
-        case list():
-            return [_to_json(member) for member in value]
-        case _:
-            return value

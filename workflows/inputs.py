@@ -48,7 +48,8 @@ def _field(path: list[str | int]) -> str:
     return text
 
 
-def _refuse(uri: str) -> object:
+def _refuse(uri: str, **_: object) -> object:
+    """Fetch no document that a schema refers to."""
     raise ValueError(f"references to other documents are not followed: {uri}")
 
 
@@ -57,7 +58,7 @@ def _compiled(text: str) -> _Validator:
     try:
         validator = jsonschema_rs.validator_for(
             json.loads(text),
-            retriever=_refuse,
+            retriever=cast("Any", _refuse),
             mask="a value",
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000),
         )

@@ -5,7 +5,7 @@ worker has to do is asked for in the same transaction, so an accepted run is nev
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -332,7 +332,7 @@ def _first_to_repeat(rows: Any, from_step: str | None) -> int | None:  # noqa: A
 def _check_person(task: Task, actor: Actor, role: str | None) -> None:
     if task.user_id and actor.id != task.user_id:
         raise NotTheirDecision(f"Task `{task.id}` asks another person.")
-    allowed: Iterable[str] = {task.role, "owner", "admin"}
+    allowed = {task.role, "owner", "admin"}
     if task.role and actor.kind == "user" and role not in allowed:
         raise NotTheirDecision(f"Task `{task.id}` asks someone with the role `{task.role}`.")
 

@@ -3,8 +3,8 @@
 from functools import lru_cache
 from typing import Any, Final
 
-from workflows.definition import MAX_STEPS
 from workflows.kinds import KINDS, TRIGGERS, Argument, Kind
+from workflows.parsing import MAX_STEPS
 
 Json = dict[str, Any]
 _TEMPLATE: Final[Json] = {"type": "string", "pattern": r"\{\{"}

@@ -8,7 +8,7 @@ failed and been passed over) is a warning unless the expression copes with its a
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from workflows.definition import Definition, Parsed, Problem, Step, nearest, parse
+from workflows.definition import Definition, Problem, Step
 from workflows.expressions import (
     ROOTS,
     Expression,
@@ -19,6 +19,7 @@ from workflows.expressions import (
     parse_template,
 )
 from workflows.inputs import SchemaError, check_schema
+from workflows.parsing import Parsed, nearest, parse
 
 _STEP_FACTS: Final = ("output", "error", "status")
 

@@ -18,7 +18,7 @@ from healthcloud.actors import Actor
 from healthcloud.events.services import publish
 from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome, RetryAt
 from healthcloud.tenancy.scope import Scope, tenant_scope
-from workflows.definition import Definition, parse
+from workflows.definition import Definition
 from workflows.engine import (
     Complete,
     Execute,
@@ -33,6 +33,7 @@ from workflows.engine import (
 )
 from workflows.journal import Journal, RunEnded
 from workflows.models import FINAL, Run, RunStatus, StepRun, StepStatus
+from workflows.parsing import parse
 from workflows.runs import facts, timed
 from workflows.steps import Call, Outside, effect_of
 from workflows.steps.errors import step_error
@@ -157,8 +158,8 @@ class Carrier:
                     return self.sleep(step.path, until)
                 case Complete(output=output):
                     return self.finish(RunStatus.COMPLETED, output=output)
-                case FailRun(step=step, error=error):
-                    failed = {**error, "step": step.id if step else None}
+                case FailRun(step=failing, error=failure):
+                    failed = {**failure, "step": failing.id if failing else None}
                     return self.finish(RunStatus.FAILED, error=failed)
 
     def record(self, record: Record) -> None:

@@ -32,7 +32,7 @@ WITH RECURSIVE tenants(environment_id) AS (
     SELECT due.id FROM turns CROSS JOIN LATERAL (
         SELECT w.id FROM public.ledger_duework w
          WHERE w.queue = %(queue)s AND w.environment_id = turns.environment_id
-           AND w.state <> 'dead' AND w.visible_at <= clock_timestamp() + %(ahead)s
+           AND w.state <> 'dead' AND w.visible_at <= clock_timestamp() + make_interval(secs => %(ahead)s)
            AND (SELECT count(*) FROM public.ledger_duework r
                  WHERE r.environment_id = turns.environment_id AND r.state = 'running'
                    AND r.lease_until > clock_timestamp()) < %(cap)s
@@ -41,15 +41,16 @@ WITH RECURSIVE tenants(environment_id) AS (
 )
 UPDATE public.ledger_duework claimed
    SET state = 'running', token = nextval('public.ledger_token'), attempts = attempts + 1,
-       lease_until = clock_timestamp() + %(lease)s, rung_at = NULL
+       lease_until = clock_timestamp() + make_interval(secs => %(lease)s), rung_at = NULL
   FROM picked WHERE claimed.id = picked.id
 RETURNING claimed.id, claimed.organization_id, claimed.environment_id, claimed.environment,
           claimed.schema, claimed.project_id, claimed.project_number, claimed.kind, claimed.ref,
-          claimed.token, claimed.attempts, clock_timestamp() + %(ahead)s
+          claimed.token, claimed.attempts, clock_timestamp() + make_interval(secs => %(ahead)s)
 """
 _EXTEND: Final = """
 UPDATE public.ledger_duework
-   SET lease_until = clock_timestamp() + %s, attempts = CASE WHEN %s THEN 1 ELSE attempts END
+   SET lease_until = clock_timestamp() + make_interval(secs => %s),
+       attempts = CASE WHEN %s THEN 1 ELSE attempts END
  WHERE id = %s AND token = %s AND state = 'running'
 """
 _FINISH: Final = """
@@ -90,8 +91,8 @@ def claim(queue: str, *, after: str, terms: Terms) -> ClaimedWork | None:
             {
                 "queue": queue,
                 "after": after,
-                "ahead": terms.ahead,
-                "lease": terms.lease,
+                "ahead": terms.ahead.total_seconds(),
+                "lease": terms.lease.total_seconds(),
                 "cap": terms.tenant_cap,
             },
         )
@@ -104,7 +105,7 @@ def claim(queue: str, *, after: str, terms: Terms) -> ClaimedWork | None:
 
 def extend(work: ClaimedWork, *, lease: timedelta, progressed: bool) -> bool:
     """Renew the lease; False means that the work is no longer ours."""
-    return _change(_EXTEND, (lease, progressed, work.id, work.token))
+    return _change(_EXTEND, (lease.total_seconds(), progressed, work.id, work.token))
 
 
 def finish(work: ClaimedWork) -> bool:
@@ -130,7 +131,20 @@ def bury(work: ClaimedWork, *, error: str) -> bool:
     return _change(_BURY, (error[:200], work.id, work.token))
 
 
-def _change(sql: str, parameters: tuple[object, ...]) -> bool:
+def bound_idle_transactions(limit: timedelta) -> None:
+    """Let the database end a transaction of this connection that does nothing for `limit`.
+
+    A worker that is paused in the middle of a transaction would hold its row locks, and keep
+    the worker that takes over waiting, for as long as it sleeps.
+    """
+    milliseconds = str(round(limit.total_seconds() * 1000))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [milliseconds]
+        )
+
+
+def _change(sql: str, parameters: tuple[str | int | float, ...]) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         return bool(cursor.rowcount == 1)

@@ -31,6 +31,7 @@ def drain(queues: Sequence[str], *, limit: int, seconds: float = 60.0) -> int:
     terms = _terms()
     until = time.monotonic() + seconds
     done = 0
+    claims.bound_idle_transactions(terms.lease)
     with Heartbeat(terms.lease) as heartbeat:
         while done < limit and time.monotonic() < until:
             work = _claim(queues, terms)

@@ -9,11 +9,11 @@ import pytest
 from healthcloud.actors import Actor
 from healthcloud.ledger.worker import run_until_idle
 from healthcloud.tenancy.scope import Scope
-from tests.healthcloud.conftest import client_for, live_tenant
+from tests.healthcloud.conftest import client_for
 from workflows import queries, runs, services
 from workflows.models import Run
 
-__all__ = ["client_for", "live_tenant"]
+__all__ = ["client_for"]
 
 Json = dict[str, Any]
 Runner = Callable[..., Run]

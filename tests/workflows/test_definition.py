@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.workflows.conftest import Json, definition
-from workflows.definition import MAX_NESTING, MAX_STEPS, RetryPolicy, parse, parse_duration
+from workflows.definition import RetryPolicy
 from workflows.kinds import KINDS
+from workflows.parsing import MAX_NESTING, MAX_STEPS, parse, parse_duration
 from workflows.schema import json_schema
 from workflows.validation import validate
 

@@ -58,7 +58,7 @@ class DecideBody(serializers.Serializer[object]):
     """`POST /v1/tasks/{id}/decide`."""
 
     decision = serializers.ChoiceField(["approved", "rejected"])
-    data = serializers.JSONField(required=False, allow_null=True)
+    data = serializers.JSONField(required=False, allow_null=True)  # type: ignore[assignment]  # a member named like an attribute
     comment = serializers.CharField(max_length=5000, required=False, allow_blank=True)
 
 

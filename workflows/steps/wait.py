@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from workflows.definition import parse_duration
 from workflows.engine import Waiting
+from workflows.parsing import parse_duration
 from workflows.steps.errors import InvalidArgument
 from workflows.steps.registry import Call, Wait, Waits, register
 
