@@ -148,4 +148,4 @@ def test_the_workflow_fails_with_a_step_error_that_names_an_unknown_patient(
 
     assert run["status"] == "failed"
     assert "Patient/pat_nobody" in run["error"]["message"]
-    assert run["error"]["code"] == "patient_not_found"
+    assert (run["error"]["code"], run["error"]["step"]) == ("patient_not_found", "screen")

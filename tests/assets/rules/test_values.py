@@ -1,8 +1,11 @@
 """Result values as laboratories write them."""
 
+import string
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assets.rules import Interval, cultures
 from assets.rules.intervals import INFINITY
@@ -167,3 +170,22 @@ def test_results_of_one_culture_are_read_together() -> None:
 
     assert cultures.colony_count(results) == Interval(Decimal(100000), INFINITY)
     assert cultures.species_count(results) == Interval.exactly(1)
+
+
+@given(st.text(alphabet=string.printable + "±≥–²٣µ", max_size=80))
+def test_no_text_breaks_the_readers(text: str) -> None:
+    element = {"valueString": text, "referenceRange": [{"text": text}]}
+
+    assert presence(element, trace_is_positive=True) in {True, False, None}
+    measured = number(element, "Cel")
+    assert measured is None or measured.low <= measured.high
+    cultures.colony_count([element])
+    cultures.species_count([element])
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7))
+def test_a_range_is_read_as_it_is_written(first: int, second: int) -> None:
+    low, high = sorted((first, second))
+
+    assert number_in_text(f"{low:,} - {high:,} CFU/mL") == Interval(Decimal(low), Decimal(high))
+    assert number_in_text(f">{low:,}") == Interval(Decimal(low), INFINITY)
