@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from datetime import date, datetime
 from http import HTTPStatus
-from typing import ClassVar, Final, TypeVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -31,7 +31,6 @@ API_VERSION: Final = "2026-11-01"
 _BARE_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 Handler = Callable[..., HttpResponseBase]
-S = TypeVar("S", bound="BaseSerializer[object]")
 
 
 class PlatformView(APIView):
@@ -98,11 +97,13 @@ class PlatformView(APIView):
         """Return the id of this request."""
         return request_id(self.request._request)
 
-    def validated(self, serializer: type[S], *, partial: bool = False) -> dict[str, object]:
+    def validated(
+        self, serializer: type[BaseSerializer[Any]], *, partial: bool = False
+    ) -> dict[str, Any]:
         """Return the body as the serializer reads it; raise 422 naming each field otherwise."""
         reader = serializer(data=self.body, partial=partial, context={"view": self})
         reader.is_valid(raise_exception=True)
-        return cast("dict[str, object]", reader.validated_data)
+        return dict(reader.validated_data)
 
     def answer_in(self, project: ProjectReference | None) -> None:
         """Let the answer carry this project, such as the one that the address names."""
@@ -135,7 +136,7 @@ class PlatformView(APIView):
             "environment": principal.environment,
         }
 
-    def perform_content_negotiation(  # type: ignore[override]  # the stubs want a generic tuple
+    def perform_content_negotiation(
         self, request: Request, force: bool = False
     ) -> tuple[BaseRenderer, str]:
         """Answer JSON whatever the client accepts."""
@@ -144,7 +145,7 @@ class PlatformView(APIView):
 
     # --- the life of a request ----------------------------------------------------------------
 
-    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:  # type: ignore[override]  # DRF types its own request
+    def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         """Authenticate, authorize, limit, enter the tenant, call the handler, answer."""
         self.args, self.kwargs = args, kwargs
         self.now = timezone.now()
@@ -165,6 +166,7 @@ class PlatformView(APIView):
         )
         self._check_version()
         self._authenticate()
+        self._check_address(request._request)
         if self.reads_json and request.method in WRITES:
             self._read_body(request._request)
         if self._method() not in self._declared_methods():
@@ -281,6 +283,11 @@ class PlatformView(APIView):
                 param="HealthCloud-Version",
             ) from error
         self.version_date = named
+
+    def _check_address(self, request: HttpRequest) -> None:
+        """Refuse the character NUL: no id has it, and the database can't take it."""
+        if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+            raise BadRequest("The address contains the character NUL.")
 
     def _enter_project(self) -> None:
         """Find out which project and environment the request means, and refuse the wrong ones."""
