@@ -381,7 +381,16 @@ ALLOW_LOOPBACK_WEBHOOKS = env_flag("HEALTHCLOUD_ALLOW_LOOPBACK_WEBHOOKS", defaul
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}
+    },
+    "filters": {"request_id": {"()": "healthcloud.api.request_ids.RequestIdFilter"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["request_id"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": env("HEALTHCLOUD_LOG_LEVEL", "INFO")},
 }

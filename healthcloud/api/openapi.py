@@ -6,12 +6,14 @@ A view that says nothing gets a JSON object as body and answer; `extend_schema` 
 import functools
 import re
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ComponentRegistry
 from drf_spectacular.types import OpenApiTypes
+from rest_framework.serializers import Serializer
 
 from healthcloud.api.components import COMPONENTS, ERRORS, EXAMPLES, HEADERS, INTRODUCTION, TAGS
 from healthcloud.api.renderers import dump_json
@@ -25,12 +27,14 @@ _CLAUSE: Final = re.compile(r"[;:,.](?:\s|$)")
 _VARIABLE: Final = re.compile(r"[{}]")
 
 
-class PlatformSchema(AutoSchema):  # type: ignore[misc]  # drf-spectacular is untyped
+class PlatformSchema(AutoSchema):
     """Describes one operation of a PlatformView."""
 
-    def get_operation(self, *args: object, **kwargs: object) -> Schema | None:
+    def get_operation(
+        self, path: str, path_regex: str, path_prefix: str, method: str, registry: ComponentRegistry
+    ) -> Schema | None:
         """Return the operation with scope, parameters, errors and examples added."""
-        operation = cast("Schema | None", super().get_operation(*args, **kwargs))
+        operation = super().get_operation(path, path_regex, path_prefix, method, registry)
         if operation is None:
             return None
         self._add_scope(operation)
@@ -60,17 +64,19 @@ class PlatformSchema(AutoSchema):  # type: ignore[misc]  # drf-spectacular is un
         """Return the ways to authenticate, the same everywhere."""
         return [{"ApiKey": []}, {"AccessToken": []}, {"Session": []}]
 
-    def get_request_serializer(self) -> object:
+    def get_request_serializer(self) -> Any:  # noqa: ANN401  # a type of spectacular's, or a serializer
         """Return a JSON object for a view that declares no body."""
         return OpenApiTypes.OBJECT
 
-    def get_response_serializers(self) -> object:
+    def get_response_serializers(self) -> Any:  # noqa: ANN401  # as above
         """Return a JSON object for a view that declares no answer."""
         return OpenApiTypes.OBJECT
 
-    def get_serializer_name(self, serializer: object, direction: str) -> str:
+    def get_serializer_name(
+        self, serializer: Serializer[Any], direction: Literal["request", "response"]
+    ) -> str:
         """Return the class's name behind its app's, since two apps may use one name."""
-        name = str(super().get_serializer_name(serializer, direction))
+        name = super().get_serializer_name(serializer, direction)
         app = type(serializer).__module__.split(".")[0]
         return name if app == "healthcloud" else f"{app.title()}{name}"
 
@@ -153,7 +159,8 @@ def document() -> bytes:
 
 def build() -> Schema:
     """Return the OpenAPI document as a tree."""
-    tree = cast("Schema", SchemaGenerator().get_schema(request=None, public=True))
+    generator = SchemaGenerator()  # type: ignore[no-untyped-call]  # spectacular's is untyped
+    tree = cast("Schema", generator.get_schema(request=None, public=True))  # type: ignore[no-untyped-call]
     components = tree.setdefault("components", {})
     for kind, entries in COMPONENTS.items():
         components.setdefault(kind, {}).update(cast("Mapping[str, object]", entries))

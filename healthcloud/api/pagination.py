@@ -5,7 +5,7 @@ from typing import Final, TypeVar, cast
 
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Field, Model, Q, QuerySet
 from rest_framework.request import Request
 
 from healthcloud.errors import BadRequest
@@ -89,7 +89,13 @@ def _total(queryset: QuerySet[Row], *, first_page: bool, found: int, limit: int)
 
 def _cursor(row: Model, names: Sequence[str]) -> str:
     model = type(row)
-    return _signed([model._meta.get_field(name).value_to_string(row) for name in names])
+    return _signed([_field(model, name).value_to_string(row) for name in names])
+
+
+def _field(model: type[Model], name: str) -> "Field[object, object]":
+    field = model._meta.get_field(name)
+    assert isinstance(field, Field), f"lists are ordered by plain fields, not by {name}"
+    return field
 
 
 def _signed(values: Sequence[str]) -> str:
@@ -113,8 +119,7 @@ def _after(model: type[Model], names: Sequence[str], cursor: str, *, descending:
         raise InvalidCursor("`cursor` belongs to another list.", param="cursor")
     try:
         values = [
-            model._meta.get_field(name).to_python(text)
-            for name, text in zip(names, texts, strict=True)
+            _field(model, name).to_python(text) for name, text in zip(names, texts, strict=True)
         ]
     except ValidationError as error:
         raise InvalidCursor("`cursor` belongs to another list.", param="cursor") from error

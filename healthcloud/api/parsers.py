@@ -106,7 +106,7 @@ class JSONParser(BaseParser):
         stream: IO[bytes],
         media_type: str | None = None,
         parser_context: Mapping[str, object] | None = None,
-    ) -> object:
+    ) -> dict[str, object]:
         """Return the members of the body."""
         try:
             body = stream.read()

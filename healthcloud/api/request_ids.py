@@ -43,6 +43,12 @@ def request_id(request: HttpRequest) -> str:
     return chosen
 
 
+def current_request_id() -> str:
+    """Return the id of the request that this code serves, empty outside one."""
+    known = _log_request_id.get()
+    return "" if known == "-" else known
+
+
 class RequestIdFilter(logging.Filter):
     """Put the current request's id on each log record, as `request_id`."""
 

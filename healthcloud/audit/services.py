@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias
 from django.db import connection, transaction
 
 from healthcloud.actors import Actor
+from healthcloud.api.request_ids import current_request_id
 from healthcloud.audit.models import AuditEvent, new_audit_event_id
 from healthcloud.ledger.services import enqueue
 from healthcloud.tenancy.scope import Scope, active_scope
@@ -57,7 +58,7 @@ def record(
         target_id=target_id,
         outcome=outcome,
         details=dict(details or {}),
-        request_id=request_id or "",
+        request_id=request_id or current_request_id(),
         created_at=now,
     )
     _insert(event)

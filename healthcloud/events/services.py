@@ -8,6 +8,7 @@ from typing import Final
 from django.db import connection
 
 from healthcloud.actors import Actor
+from healthcloud.api.request_ids import current_request_id
 from healthcloud.events import catalog, doorbell
 from healthcloud.events.catalog import Severity
 from healthcloud.events.models import Event, new_event_id
@@ -55,7 +56,7 @@ def publish(
         payload=dict(payload),
         actor_kind=actor.kind,
         actor_id=actor.id,
-        request_id=request_id or "",
+        request_id=request_id or current_request_id(),
         causation_id=causation_id or "",
         created_at=now,
     )

@@ -33,7 +33,8 @@ from healthcloud.organizations.models import (
 admin.site.site_title = "HealthCloud admin"
 admin.site.site_header = "HealthCloud"
 admin.site.index_title = "Organizations, people and keys"
-admin.site.login = secure_admin_login(admin.site.login)  # the same sign-in, limits and MFA
+# Staff sign in where everybody does, with the same limits and second factor.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # as allauth's docs say
 
 
 def _actor(request: HttpRequest) -> Actor:

@@ -113,7 +113,7 @@ class BearerAuthentication(BaseAuthentication):
 class StudioSessionAuthentication(SessionAuthentication):
     """A person's session, for calls from the same origin; writes need the CSRF token."""
 
-    def authenticate(self, request: Request) -> tuple[User, Principal | None] | None:  # type: ignore[override]  # the stubs know no second element
+    def authenticate(self, request: Request) -> tuple[User, Principal | None] | None:
         """Return the person, and the caller they are in the organization that they name."""
         user = getattr(request._request, "user", None)
         if not isinstance(user, User) or not user.is_active:

@@ -68,7 +68,7 @@ def find_key_by_id(key_id: str) -> KeyRow | None:
     return _find_key("k.id = %s", [key_id])
 
 
-def _find_key(condition: str, parameters: list[object]) -> KeyRow | None:
+def _find_key(condition: str, parameters: list[str | bytes]) -> KeyRow | None:
     with connection.cursor() as cursor:
         cursor.execute(_KEY + condition, parameters)
         row = cursor.fetchone()

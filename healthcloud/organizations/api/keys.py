@@ -75,7 +75,7 @@ class ApiKeys(KeyView):
             name=str(data["name"]),
             scopes=cast("list[str]", data.get("scopes") or sorted(self.principal.scopes)),
             project_id=self._project_of_key(data),
-            expires_at=data.get("expires_at"),  # type: ignore[arg-type]  # the serializer made it a datetime
+            expires_at=data.get("expires_at"),
             allowed_addresses=cast("list[str]", data.get("allowed_addresses") or []),
             grantable=self.principal.scopes,
             actor=self.actor,

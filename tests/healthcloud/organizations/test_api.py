@@ -239,6 +239,18 @@ def test_a_bad_page_is_400(client_for: ClientFor, query: str, param: str) -> Non
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)
 
 
+def test_what_a_request_causes_carries_its_id(
+    client_for: ClientFor, riverside_wide_scope: Scope
+) -> None:
+    response = client_for("riverside").post(
+        "/v1/projects", {"name": "P"}, format="json", HTTP_X_REQUEST_ID="my-request-42"
+    )
+    assert response["X-Request-Id"] == "my-request-42"
+    with tenant_scope(riverside_wide_scope):
+        assert Event.objects.get().request_id == "my-request-42"
+        assert AuditEvent.objects.get(action="project.create").request_id == "my-request-42"
+
+
 # --- people
 
 
