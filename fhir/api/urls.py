@@ -20,7 +20,8 @@ ALIASES: Final = {
     "diagnostic-reports": "DiagnosticReport",
 }
 _TYPE: Final = r"^fhir/(?P<resource_type>[A-Za-z]+)"
-_INSTANCE: Final = _TYPE + r"/(?P<id>[^/_$][^/]*)"
+# Ids here may begin with an underscore; these words are no ids.
+_INSTANCE: Final = _TYPE + r"/(?P<id>(?!_history(?:/|$)|_search(?:/|$)|\$)[^/]+)"
 
 urlpatterns: list[URLPattern] = [
     path("fhir/metadata", MetadataView.as_view()),

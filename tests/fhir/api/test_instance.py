@@ -166,8 +166,8 @@ def test_json_patch(alice_client: APIClient) -> None:
         ("get", "", "", FHIR, 501, "not-supported"),
         ("delete", "Observation", "", FHIR, 400, "invalid"),
         ("put", "_history", "{}", FHIR, 405, "not-supported"),
-        ("get", "Patient/%00", "", FHIR, 404, "not-found"),
-        ("get", "Patient/%00/_history", "", FHIR, 404, "not-found"),
+        ("get", "Patient/%00", "", FHIR, 400, "invalid"),
+        ("get", "Patient/a%20b", "", FHIR, 404, "not-found"),
         ("get", "Patient?family=%00", "", FHIR, 400, "invalid"),
         ("get", "Provenance?target.name=x", "", FHIR, 400, "invalid"),
     ],
@@ -382,3 +382,12 @@ def test_only_json_is_written(alice_client: APIClient, accept: str, status: int)
     assert response["Content-Type"].startswith(FHIR)
     assert alice_client.get("/v1/fhir/Patient?_format=xml").status_code == 406
     assert alice_client.get("/v1/fhir/Patient?_format=application/fhir+json").status_code == 200
+
+
+@pytest.mark.parametrize("rid", ["_1", "_searching", "a.b-c_D", "x" * 64])
+def test_ids_of_this_platform(alice_client: APIClient, rid: str) -> None:
+    assert (
+        put(alice_client, f"Patient/{rid}", {"resourceType": "Patient", "id": rid}).status_code
+        == 201
+    )
+    assert alice_client.get(f"/v1/fhir/Patient/{rid}").json()["id"] == rid
