@@ -61,8 +61,6 @@ class _SchemaWriter:
         return {key: value for key, value in schema.items() if value != []}
 
     def add_element(self, schema: Schema, found: Structure, element: Element) -> None:
-        if element.maximum == 0:
-            return
         names = element.json_names()
         for key, kind in names:
             value = self.value(found, element, kind)
@@ -90,8 +88,8 @@ class _SchemaWriter:
             return {"type": "object", "x-type": "Resource"}
         if kind == "Reference" and element.targets:
             return self.reference(element.targets)
-        if element.binding_strength == "required" and kind in {"Coding", "CodeableConcept"}:
-            return self.coded(element, kind)
+        if element.binding_strength == "required" and kind == "CodeableConcept":
+            return self.coded(element)
         return self.backbone(kind, "")
 
     def primitive(self, element: Element, kind: str) -> Schema:
@@ -125,37 +123,33 @@ class _SchemaWriter:
             }
         return {"$ref": f"#/definitions/{name}"}
 
-    def coded(self, element: Element, kind: str) -> Schema:
-        """A Coding or CodeableConcept that must carry a code of a required value set."""
+    def coded(self, element: Element) -> Schema:
+        """A CodeableConcept that must carry a code of a required value set."""
         systems = value_set(element.binding or "")
         if systems is None:
-            return self.backbone(kind, "")
-        name = f"{kind}-{(element.binding or '').rpartition('/')[2]}"
+            return self.backbone("CodeableConcept", "")
+        name = f"CodeableConcept-{(element.binding or '').rpartition('/')[2]}"
         if name not in self.definitions:
             self.definitions[name] = {}
-            general = self.general(kind)
-            member = {
-                "anyOf": [
-                    {
-                        "properties": {"system": {"const": system}, "code": {"enum": list(codes)}},
-                        "required": ["system", "code"],
-                    }
-                    for system, codes in systems.items()
-                ]
+            general = self.general("CodeableConcept")
+            codings = {
+                **general["properties"]["coding"],
+                "contains": {"anyOf": [_coding_of(*entry) for entry in systems.items()]},
+                "x-value-set": element.binding,
             }
-            self.definitions[name] = _restricted(general, kind, member, element.binding)
+            self.definitions[name] = {
+                **general,
+                "properties": {**general["properties"], "coding": codings},
+                "required": ["coding"],
+                "x-value-set": element.binding,
+            }
         return {"$ref": f"#/definitions/{name}"}
 
 
-def _restricted(general: Schema, kind: str, member: Schema, binding: str | None) -> Schema:
-    if kind == "Coding":
-        return {**general, "allOf": [member], "x-value-set": binding}
-    codings = {**general["properties"]["coding"], "contains": member, "x-value-set": binding}
+def _coding_of(system: str, codes: Iterable[str]) -> Schema:
     return {
-        **general,
-        "properties": {**general["properties"], "coding": codings},
-        "required": ["coding"],
-        "x-value-set": binding,
+        "properties": {"system": {"const": system}, "code": {"enum": list(codes)}},
+        "required": ["system", "code"],
     }
 
 

