@@ -32,7 +32,8 @@ WITH RECURSIVE tenants(environment_id) AS (
     SELECT due.id FROM turns CROSS JOIN LATERAL (
         SELECT w.id FROM public.ledger_duework w
          WHERE w.queue = %(queue)s AND w.environment_id = turns.environment_id
-           AND w.state <> 'dead' AND w.visible_at <= clock_timestamp() + make_interval(secs => %(ahead)s)
+           AND w.state <> 'dead'
+           AND w.visible_at <= clock_timestamp() + make_interval(secs => %(ahead)s)
            AND (SELECT count(*) FROM public.ledger_duework r
                  WHERE r.environment_id = turns.environment_id AND r.state = 'running'
                    AND r.lease_until > clock_timestamp()) < %(cap)s
