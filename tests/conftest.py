@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.db import connections
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -21,6 +22,10 @@ from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import Scope, tenant_scope
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+
+# A busy machine is no failed property: time limits of examples would only make tests flaky.
+hypothesis_settings.register_profile("house", deadline=None)
+hypothesis_settings.load_profile("house")
 
 
 def _owner(database: str) -> psycopg.Connection:
