@@ -105,8 +105,9 @@ def _readable(error: jsonschema.ValidationError) -> list[tuple[list[str | int], 
     """Return path and message; for what lacks or is too much, the path of the field itself."""
     path = list(error.absolute_path)
     wanted: Any = error.validator_value
+    instance: Any = error.instance
     if error.validator == "required":
-        missing = [name for name in wanted if name not in error.instance]
+        missing = [name for name in wanted if name not in instance]
         name = next((name for name in missing if error.message.startswith(repr(name))), None)
         return [([*path, name], "is required")] if name else [(path, error.message)]
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):

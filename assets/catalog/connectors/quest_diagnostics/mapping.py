@@ -95,8 +95,10 @@ def map_group(
     specimen = _specimen(group, patient)
     made_order = None if order or not group.placer else _order(group, patient)
     based_on = order or (f"ServiceRequest/{made_order['id']}" if made_order else None)
-    lines = [line for line in group.lines if line.value_type != "ED"]
-    observations = tuple(_observation(group, line, patient, specimen) for line in lines)
+    observations = tuple(
+        _observation(group, line, identity, patient, specimen)
+        for line, identity in _identified(group)
+    )
     report = _report(message, group, patient, observations)
     if specimen is not None:
         report["specimen"] = [{"reference": f"Specimen/{specimen['id']}"}]
@@ -127,10 +129,23 @@ def _report(
     return report
 
 
+def _identified(group: ReportGroup) -> list[tuple[ResultLine, str]]:
+    """Return the result lines with their ids; what is measured twice in one report has two."""
+    seen: dict[tuple[str, str], int] = {}
+    found = []
+    for line in group.lines:
+        if line.value_type == "ED":
+            continue
+        key = (line.code.key, line.sub_id)
+        seen[key] = seen.get(key, 0) + 1
+        again = [str(seen[key])] if seen[key] > 1 else []
+        found.append((line, stable_id("quest", group.filler, *key, *again)))
+    return found
+
+
 def _observation(
-    group: ReportGroup, line: ResultLine, patient: str, specimen: Resource | None
+    group: ReportGroup, line: ResultLine, identity: str, patient: str, specimen: Resource | None
 ) -> Resource:
-    identity = stable_id("quest", group.filler, line.code.key, line.sub_id)
     observation: Resource = {
         "resourceType": "Observation",
         "id": identity,

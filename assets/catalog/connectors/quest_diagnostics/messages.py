@@ -4,6 +4,8 @@ HL7 v2.5.1 chapters 2 (encoding, escapes), 7 (observation reporting). Segment or
 `MSH PID [PV1] {[ORC] OBR [NTE] {OBX [NTE]} [SPM]}`.
 """
 
+import base64
+import binascii
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -12,6 +14,8 @@ import hl7
 
 MAXIMUM_CHARACTERS = 12_000_000
 MAXIMUM_SEGMENTS = 20_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # no FHIR string has them
+_SPACES = re.compile(r"\s+")
 _TIMESTAMP = re.compile(
     r"^(?P<date>\d{4}(?:\d{2}){0,2})(?P<time>\d{2}\d{2}(?:\d{2})?)?(?:\.\d{1,4})?(?P<zone>[+-]\d{4})?$"
 )
@@ -222,8 +226,8 @@ def _get(
         value = segment.extract_field(1, number, repetition, component, sub)
     except (IndexError, KeyError):
         return ""
-    text = str(value)
-    return "" if text == '""' else text.replace("\r", "\n").strip()
+    text = _CONTROL.sub("", str(value).replace("\r", "\n")).strip()
+    return "" if text == '""' else text
 
 
 def _repetitions(segment: hl7.Segment, number: int) -> int:
@@ -231,7 +235,10 @@ def _repetitions(segment: hl7.Segment, number: int) -> int:
 
 
 def _coded(segment: hl7.Segment, number: int) -> Coded:
-    return Coded(*(_get(segment, number, component) for component in range(1, 7)))
+    parts = [_get(segment, number, component) for component in range(1, 7)]
+    for code in (0, 3):  # FHIR codes have single spaces only
+        parts[code] = _SPACES.sub(" ", parts[code])
+    return Coded(*parts)
 
 
 def _person(segment: hl7.Segment, number: int) -> PersonName:
@@ -311,10 +318,15 @@ def _line(obx: hl7.Segment) -> ResultLine:
         [_get(obx, 5, component, repetition=repetition) for component in range(1, 7)]
         for repetition in repetitions
     ]
+    code = _coded(obx, 3)
+    if not code.key:
+        raise MessageError("OBX-3 (observation identifier) is empty")
     flags = tuple(_get(obx, 8, repetition=r) for r in range(1, _repetitions(obx, 8) + 1))
+    if _get(obx, 2) == "ED" and not all(_is_base64(parts[4]) for parts in components):
+        raise MessageError("OBX-5 (encapsulated data) is not base64")
     return ResultLine(
         value_type=_get(obx, 2),
-        code=_coded(obx, 3),
+        code=code,
         sub_id=_get(obx, 4),
         values=[parts[0] for parts in components if any(parts)],
         components=[parts for parts in components if any(parts)],
@@ -326,6 +338,14 @@ def _line(obx: hl7.Segment) -> ResultLine:
         performer=_coded(obx, 23) if _get(obx, 23) else _coded(obx, 15),
         method=_coded(obx, 17),
     )
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(_SPACES.sub("", text), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
 
 
 def _add_line(group: ReportGroup, line: ResultLine) -> ResultLine:

@@ -29,6 +29,8 @@ def result_value(line: ResultLine) -> Resource:
         return _absent("not-performed", "Not Performed")
     if not line.values and not line.components:
         return _absent("unknown", "Unknown")
+    if len(line.values) > 1 and line.value_type in ("NM", "SN", "DT", "TS", "DTM"):
+        return _text(line)
     match line.value_type:
         case "NM":
             return _number(line)
@@ -105,7 +107,7 @@ def _structured_numeric(line: ResultLine) -> Resource:
 def _coded(line: ResultLine) -> Resource:
     merged: Resource = {}
     for parts in line.components:
-        item = concept(Coded(*parts))
+        item = concept(Coded(*(" ".join(part.split()) for part in parts)))
         merged.setdefault("coding", []).extend(item.get("coding", []))
         merged.setdefault("text", item.get("text", ""))
     return {name: value for name, value in merged.items() if value}

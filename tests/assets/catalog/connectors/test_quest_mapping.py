@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from assets.catalog.connectors.quest_diagnostics.mapping import map_group
-from assets.catalog.connectors.quest_diagnostics.messages import parse_oru
+from assets.catalog.connectors.quest_diagnostics.messages import MessageError, parse_oru
 from fhir.validation import validate
 
 HEAD = (
@@ -115,6 +117,38 @@ def test_every_resource_is_valid_and_the_pdf_is_kept() -> None:
     assert report["presentedForm"][0]["contentType"] == "application/pdf"
     wbc = next(item for item in resources if item.get("note"))
     assert wbc["referenceRange"][0]["high"] == {"value": 5.0, "unit": "/HPF"}
+
+
+def test_what_is_measured_twice_is_filed_twice() -> None:
+    line = "OBX|{}|ST|600-7^ORGANISM^LN||{}||||||F"
+    both = [
+        item
+        for item in mapped(line.format(1, "E. coli"), "NTE|1|L|x", line.format(2, "K. pneumoniae"))
+        if item["resourceType"] == "Observation"
+    ]
+    assert [item["valueString"] for item in both] == ["E. coli", "K. pneumoniae"]
+    assert both[0]["id"] != both[1]["id"]
+
+
+TEXT = st.text(st.characters(min_codepoint=1, max_codepoint=0x24F), max_size=25)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(["NM", "SN", "ST", "TX", "CE", "CWE", "DT", "TS", "ED", "XX"]),
+    fields=st.lists(TEXT, min_size=12, max_size=12),
+)
+def test_whatever_the_laboratory_sends_is_refused_or_valid(kind: str, fields: list[str]) -> None:
+    """One message that the store refuses would hold up all others of its batch."""
+    code, sub_id, value, units, limits, flags, status, *_, observed, lab, method, note = fields
+    obx = ["OBX", "1", kind, code, sub_id, value, units, limits, flags, "", "", status, "", ""]
+    lines = ["|".join([*obx, observed, lab, "", method]), f"NTE|1|L|{note}"]
+    try:
+        resources = mapped(*lines, f"SPM|1|||{code}|||||||||||||{observed}")
+    except MessageError:
+        return
+    for resource in resources:
+        assert validate(resource) == [], (lines, resource)
 
 
 def test_the_same_measurement_keeps_its_id() -> None:
