@@ -103,7 +103,7 @@ def start(
         trigger_kind=trigger,
         input=dict(input),
         actor=actor.as_dict(),
-        patient=patient[:64] if isinstance(patient, str) else "",
+        patient=patient.removeprefix("Patient/")[:64] if isinstance(patient, str) else "",
         metadata=dict(metadata or {}),
         idempotency_key=idempotency_key,
         created_at=now,

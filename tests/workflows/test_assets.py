@@ -1,0 +1,94 @@
+"""What an asset brings: its workflows come with the installation, and its agent runs in a step."""
+
+from datetime import datetime
+
+import pytest
+
+from assets import services as assets
+from fhir import store
+from healthcloud.actors import Actor
+from healthcloud.events.models import Event
+from healthcloud.ledger.worker import run_until_idle
+from healthcloud.tenancy.scope import Scope
+from tests.workflows.conftest import definition
+from workflows import queries, runs, services
+from workflows.models import Run, Workflow
+
+AGENT = "agent_diagnostic_v1"
+
+
+@pytest.fixture
+def installed(in_riverside: Scope, alice_actor: Actor, now: datetime) -> Scope:
+    """Alice's project with the Diagnostic Agent installed, not deployed."""
+    assets.install(asset_id=AGENT, actor=alice_actor, now=now)
+    return in_riverside
+
+
+def screen(actor: Actor, now: datetime, patient: str = "pat_123") -> Run:
+    started = runs.start(
+        actor=actor, workflow="uti_screening", input={"patient_id": patient}, now=now
+    )
+    run_until_idle(raising=True)
+    return queries.run(started.id)
+
+
+def test_the_agent_brings_its_workflow_published(installed: Scope) -> None:
+    workflow = queries.workflow("uti_screening")
+    assert (workflow.published_number, workflow.source) == (1, AGENT)
+    definition, problems = services.check(workflow.draft)
+    assert definition is not None
+    assert [problem.severity for problem in problems] == ["warning"]
+    assert "not deployed" in problems[0].message
+
+
+def test_a_project_keeps_its_own_workflow_of_that_slug(
+    in_riverside: Scope, alice_actor: Actor, now: datetime
+) -> None:
+    own = definition({"id": "a", "kind": "transform"}) | {"slug": "uti_screening"}
+    services.create_workflow(definition=own, actor=alice_actor, now=now)
+    assets.install(asset_id=AGENT, actor=alice_actor, now=now)
+    assert Workflow.objects.get().draft == own
+
+
+def test_a_run_without_a_deployment_says_what_to_do(
+    installed: Scope, alice_actor: Actor, now: datetime
+) -> None:
+    run = screen(alice_actor, now)
+    assert run.status == "failed"
+    assert run.error is not None
+    assert (run.error["step"], run.error["code"]) == ("screen", "conflict")
+    assert "POST /v1/deployments" in run.error["message"]
+    assert run.error["retryable"] is False
+
+
+def test_the_deployed_agent_runs_as_a_step(
+    installed: Scope, alice_actor: Actor, now: datetime
+) -> None:
+    assets.deploy(asset_id=AGENT, actor=alice_actor, now=now)
+    run_until_idle()
+    patient = {
+        "resourceType": "Patient",
+        "id": "pat_123",
+        "gender": "female",
+        "birthDate": "1980-01-01",
+    }
+    store.update(
+        resource_type="Patient", id="pat_123", resource=patient, actor=alice_actor, now=now
+    )
+    run = screen(alice_actor, now)
+    assert run.error is None
+    assert run.output["level"] == "insufficient_data"
+    types = set(Event.objects.values_list("type", flat=True))
+    assert {"diagnostic.result_ready", "workflow.completed"} <= types
+
+
+def test_a_patient_that_does_not_exist_is_named_by_the_step(
+    installed: Scope, alice_actor: Actor, now: datetime
+) -> None:
+    assets.deploy(asset_id=AGENT, actor=alice_actor, now=now)
+    run_until_idle()
+    run = screen(alice_actor, now, "pat_nobody")
+    assert run.status == "failed"
+    assert run.error is not None
+    assert run.error["step"] == "screen"
+    assert "pat_nobody" in run.error["message"]
