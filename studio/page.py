@@ -20,11 +20,14 @@ from django.views.decorators.http import require_http_methods
 from healthcloud.actors import Actor
 from healthcloud.api.principal import Principal
 from healthcloud.errors import HealthCloudError, NotFound, Unauthorized
+from healthcloud.events import numbering
 from healthcloud.organizations import permissions
 from healthcloud.organizations.access import scope_for
 from healthcloud.organizations.models import Organization, Project, User
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from studio.navigation import GROUPS, SETTINGS, Group, Section
+from workflows.models import TaskStatus
+from workflows.queries import tasks
 
 LAST_PLACE = "studio_place"
 """The session's memory of the place last visited: organization, environment, project."""
@@ -88,11 +91,19 @@ class Page:
     def render(
         self, template: str, context: dict[str, object] | None = None, *, status: int = 200
     ) -> HttpResponse:
-        """Render at once, inside the open scope."""
-        values = {"page": self, **(context or {})}
+        """Render at once, inside the scope that the view has open."""
+        values = {"page": self, **self._frame(), **(context or {})}
         return HttpResponse(
             render_to_string(template, values, self.request).lstrip(), status=status
         )
+
+    def _frame(self) -> dict[str, object]:
+        """Return what the frame shows: where the live stream goes on, and how much is to decide."""
+        with tenant_scope(self.scope):
+            return {
+                "live_after": numbering.last_number(),
+                "open_tasks": tasks().filter(status=TaskStatus.OPEN).count(),
+            }
 
     def redirect(self, name: str, *args: object) -> HttpResponse:
         """Go to another page of this project."""

@@ -7,6 +7,7 @@ from assets.models import DEPLOYING, Deployment, DeploymentStatus
 from studio.calls import ApiCall
 from studio.page import Page, studio_page
 from studio.paging import page_of
+from studio.views.invocations import CALLABLE, call_forms
 
 
 @studio_page("deployments", needs="asset.read")
@@ -36,10 +37,13 @@ def deployment(page: Page, deployment_id: str) -> HttpResponse:
 def context_of(page: Page, found: Deployment) -> dict[str, object]:
     """Return all that the deployment page shows."""
     path = f"/v1/deployments/{found.id}"
+    manifest = registry.find(found.asset_id)
+    callable_now = manifest is not None and found.status in CALLABLE and page.can("agent.run")
     releases = list(queries.releases(found).order_by("-number")[:20])
     return {
         "deployment": found,
-        "manifest": registry.find(found.asset_id),
+        "manifest": manifest,
+        "call_forms": call_forms(manifest, found.id) if manifest and callable_now else [],
         "releases": releases,
         "serving": next((r for r in releases if r.number == found.serving_number), None),
         "log": queries.log_lines(found).order_by("-id")[:100],

@@ -4,11 +4,13 @@ from django.http import HttpResponse
 
 from assets import queries, services
 from assets.models import Installation
+from assets.sdk import AssetError
 from fhir import search
 from healthcloud.tenancy.scope import tenant_scope
 from studio.clinical import name_of
 from studio.first_steps import AGENT, CONNECTOR, DATASET, WORKFLOW
 from studio.page import Page, studio_page
+from studio.views.invocations import invoke
 from workflows import runs
 
 
@@ -67,7 +69,22 @@ def get_patients(page: Page) -> HttpResponse:
     """Install and deploy the synthetic patients, so that there is someone to screen."""
     installed(page, DATASET)
     services.deploy(asset_id=DATASET, actor=page.actor, now=page.now)
-    page.say("The synthetic patients are on their way.")
+    page.say("The dataset is starting. Load its patients in a moment.")
+    return page.redirect("home")
+
+
+@studio_page("home", needs="agent.run", writes=True, tenant=False)
+def load_patients(page: Page) -> HttpResponse:
+    """Load the patients of the deployed dataset; no transaction is open while they are made."""
+    with tenant_scope(page.scope):
+        deployment = queries.deployment_of(DATASET, page.project.id)
+    if deployment is None:
+        return page.redirect("home")
+    try:
+        outcome = invoke(page, deployment.id, input={})
+        page.say(f"{outcome.output.get('patients', 'The')} synthetic patients are here.")
+    except AssetError as error:
+        page.warn(f"{error.message} {error.remedy or ''}")
     return page.redirect("home")
 
 

@@ -10,7 +10,7 @@ from assets import queries as assets
 from assets.models import DeploymentStatus
 from healthcloud.events.models import Event
 from studio import charts
-from studio.first_steps import first_steps
+from studio.first_steps import DATASET, first_steps
 from studio.page import Page, studio_page
 from studio.views.first_steps import some_patients
 from workflows import queries as workflows
@@ -38,6 +38,7 @@ def home(page: Page) -> HttpResponse:
             completed=Count("id", filter=Q(status=RunStatus.COMPLETED)),
             failed=Count("id", filter=Q(status=RunStatus.FAILED)),
         ),
+        "dataset": assets.deployment_of(DATASET, page.project.id),
         "deployed": assets.deployments().filter(status=DeploymentStatus.ACTIVE).count(),
         "bars": run_bars(page),
     }

@@ -1,4 +1,5 @@
 // The live event stream: one websocket a page, resumed by sequence number, with backoff.
+const REVOKED = 4401;
 const listeners = new Set();
 const states = new Set();
 let socket = null;
@@ -16,9 +17,14 @@ function connect(address) {
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   if (last !== null) url.searchParams.set("after", last);
   socket = new WebSocket(url);
-  socket.addEventListener("open", () => { wait = 500; setState("live"); });
+  socket.addEventListener("open", () => {
+    wait = 500;
+    setState("live");
+    if (last === null) socket.send(JSON.stringify({ type: "subscribe" }));
+  });
   socket.addEventListener("message", (message) => receive(message.data));
-  socket.addEventListener("close", () => {
+  socket.addEventListener("close", (closed) => {
+    if (closed.code === REVOKED) return setState("ended");
     setState("reconnecting");
     setTimeout(() => connect(address), wait * (0.75 + Math.random() / 2));
     wait = Math.min(wait * 2, 15000);
@@ -26,8 +32,11 @@ function connect(address) {
 }
 
 function receive(text) {
-  const event = JSON.parse(text);
-  if (typeof event.sequence !== "number" || (last !== null && event.sequence <= last)) return;
+  const message = JSON.parse(text);
+  if (message.type === "ping") socket.send(JSON.stringify({ type: "pong" }));
+  if (message.type === "reset" || (message.type === "subscribed" && last === null)) last = message.after;
+  if (message.type !== "event" || (last !== null && message.event.sequence <= last)) return;
+  const event = message.event;
   last = event.sequence;
   for (const listener of listeners) listener(event);
 }
@@ -44,7 +53,7 @@ export function onEvent(listener) {
   return () => listeners.delete(listener);
 }
 
-/** Call `listener(state)` now and on each change: connecting, live, reconnecting. */
+/** Call `listener(state)` now and on each change: connecting, live, reconnecting, ended. */
 export function onState(listener) {
   states.add(listener);
   listener(state);
