@@ -187,6 +187,12 @@ class PlatformView(APIView):
             response["Allow"] = ", ".join(self.allowed_methods)
         return response
 
+    def _check_address(self) -> None:
+        """Refuse the character U+0000, which no id has and the database can't compare."""
+        request = self.request._request
+        if "\x00" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
+            raise BadRequest("The address holds the character U+0000.")
+
     def _read_body(self, request: HttpRequest) -> None:
         """Read the body once, bounded, so that its bytes can be parsed and fingerprinted."""
         length = request.META.get("CONTENT_LENGTH") or "0"

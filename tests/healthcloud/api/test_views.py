@@ -237,3 +237,8 @@ def test_a_key_of_an_environment_in_the_making_is_503(
     key = ApiKey.objects.get(organization_id="org_riverside")
     type(key.environment).objects.filter(pk=key.environment_id).update(status="deleting")
     assert client.get("/v1/echo").status_code == 503
+
+
+@pytest.mark.parametrize("address", ["/v1/echo?project_id=%00", "/v1/echo?x=%00y"])
+def test_a_nul_in_the_address_is_400(client_for: Callable[..., APIClient], address: str) -> None:
+    assert client_for("riverside").get(address).status_code == 400
