@@ -12,8 +12,7 @@ from studio.display import duration_between
 from studio.findings import Finding, finding_of
 from studio.page import Page, studio_page
 from studio.paging import page_of
-from workflows import definition as definitions
-from workflows import queries
+from workflows import parsing, queries
 from workflows import runs as services
 from workflows.models import Run, RunStatus, TaskStatus
 
@@ -59,7 +58,7 @@ def duration_of(page: Page, run: Run) -> float | None:
 def run(page: Page, run_id: str) -> HttpResponse:
     """Show one run."""
     found = queries.run(run_id)
-    parsed = definitions.parse(found.version.definition)
+    parsed = parsing.parse(found.version.definition)
     nodes = outline.of_definition(parsed.definition) if parsed.definition else []
     attempts = queries.steps(found).filter(superseded=False)
     outline.lay_over(nodes, list(attempts), run=found, now=page.now)

@@ -10,8 +10,7 @@ from studio import outline
 from studio.calls import ApiCall
 from studio.page import Page, studio_page
 from studio.views.first_steps import some_patients
-from workflows import definition as definitions
-from workflows import queries, runs
+from workflows import parsing, queries, runs
 from workflows.models import Run, RunStatus, Workflow
 
 RECENT = timedelta(days=7)
@@ -73,7 +72,7 @@ def context_of(page: Page, found: Workflow, form: SchemaForm | None = None) -> d
     source = found.draft
     if found.published_number is not None:
         source = queries.version(found).definition
-    parsed = definitions.parse(source)
+    parsed = parsing.parse(source)
     schema = source.get("input_schema") or {}
     given = {
         name: page.request.GET[name]

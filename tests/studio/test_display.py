@@ -7,7 +7,7 @@ import pytest
 
 from studio import charts, display, outline
 from studio.templatetags import studio as tags
-from workflows.definition import parse
+from workflows.parsing import parse
 
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
