@@ -3,14 +3,25 @@
 import gzip
 import logging
 import socket
+import ssl
+import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from healthcloud import http
 from healthcloud.http import addresses
 from healthcloud.http.client import OutboundClient, path_template
+from healthcloud.http.connections import pool
+from healthcloud.http.responses import parse_retry_after
 from tests.healthcloud.receiver import Receiver, running_receiver
 
 
@@ -228,8 +239,6 @@ def test_a_dripping_receiver_does_not_outlive_the_deadline() -> None:
             except OSError:
                 return
 
-    import threading
-
     thread = threading.Thread(target=drip)
     thread.start()
     started = time.monotonic()
@@ -299,3 +308,60 @@ def test_a_url_is_checked_before_it_is_stored() -> None:
     assert refused.value.param == "url"
     http.check_url("https://does-not-resolve.invalid/hook", allow_loopback=False)
     http.check_url("http://127.0.0.1:1234/hook", allow_loopback=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7.0), (None, None), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
+)
+def test_both_forms_of_retry_after_are_read(value: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(value) == seconds
+
+
+def test_the_certificate_is_checked_against_the_name_not_the_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority, chain = certificates("vendor.example", tmp_path)
+    context = ssl.create_default_context(cafile=str(authority))
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: context)
+    monkeypatch.setattr(addresses, "resolve", lambda host, port: ["127.0.0.1"])
+    pool.cache_clear()
+    try:
+        with running_receiver(chain) as receiver:
+            port = receiver.url.rpartition(":")[2]
+            assert quick().get(f"https://vendor.example:{port}/").status == 200
+            with pytest.raises(http.ConnectionFailed):
+                quick(retries=0).get(f"https://other.example:{port}/")
+        assert len(receiver.received) == 1
+    finally:
+        pool("public_or_loopback").close()
+        pool.cache_clear()
+
+
+def certificates(name: str, folder: Path) -> tuple[Path, Path]:
+    """Write a self-signed certificate for a name; return it, and it with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    today = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    text = certificate.public_bytes(serialization.Encoding.PEM)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    authority, chain = folder / "authority.pem", folder / "chain.pem"
+    authority.write_bytes(text)
+    chain.write_bytes(text + secret)
+    return authority, chain

@@ -8,9 +8,13 @@ from django.core.management import CommandError, call_command
 from django.db import ProgrammingError, connection, transaction
 
 from healthcloud.actors import Actor
+from healthcloud.audit import services
 from healthcloud.audit.chain import extend_chain, verify_chain
 from healthcloud.audit.models import AuditEvent, AuditLink
 from healthcloud.audit.services import record
+from healthcloud.ledger.models import DueWork
+from healthcloud.ledger.services import enqueue
+from healthcloud.ledger.worker import run_until_idle
 from healthcloud.tenancy.owner import owner_connection
 from healthcloud.tenancy.scope import Scope, tenant_scope
 
@@ -143,3 +147,20 @@ def test_other_projects_and_organizations_see_nothing(
     for scope in (riverside_referrals_scope, lakeside_scope):
         with tenant_scope(scope):
             assert AuditEvent.objects.count() == 0
+
+
+def test_due_work_links_what_was_recorded(trail: Scope) -> None:
+    enqueue(scope=trail, kind="audit.chain", ref=trail.environment_id, dedupe_key="chain")
+    run_until_idle()
+    assert verify_chain().links == 4
+
+
+def test_recording_asks_for_the_chain_after_the_commit_and_not_each_time(
+    live_tenant: Scope, alice_actor: Actor, now: datetime
+) -> None:
+    services._asked_at.clear()
+    for _ in range(3):
+        with tenant_scope(live_tenant):
+            record(actor=alice_actor, action="x.y", target_type="x", target_id="1", now=now)
+    work = DueWork.objects.filter(environment_id=live_tenant.environment_id, kind="audit.chain")
+    assert work.count() == 1
