@@ -14,6 +14,7 @@ from assets.manifest import Manifest
 from assets.models import Deployment, Installation
 from assets.sdk import Json
 from healthcloud.api.views import PlatformView
+from healthcloud.errors import Forbidden
 
 KINDS = ["agent", "app", "connector", "dataset", "model"]
 
@@ -113,6 +114,8 @@ class IntegrationDetail(PlatformView):
     @extend_schema(request=ConnectBody, responses={202: OBJECT})
     def put(self, request: Request, slug: str) -> Response:
         """Connect in one request: install if need be, configure, set credentials, deploy."""
+        if not self.principal.can("assets:write"):
+            raise Forbidden("Connecting also needs the scope `assets:write`.")
         data: dict[str, Any] = self.validated(ConnectBody)
         deployed = services.connect(actor=self.actor, now=self.now, asset_id=slug, **data)
         body = _integration(registry.get(slug), deployed.installation, deployed)

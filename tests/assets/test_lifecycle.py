@@ -294,6 +294,9 @@ def test_scopes_are_needed(client_for: Any) -> None:
     assert reader.get("/v1/assets").status_code == 200
     assert install(reader).status_code == 403
     assert deploy(reader).status_code == 403
+    half = client_for("riverside", scopes=["deployments:write"])
+    answer = half.put("/v1/integrations/quest_diagnostics", {}, format="json")
+    assert answer.status_code == 403
 
 
 def test_the_catalog_is_found_by_kind_word_and_alias(alice_client: APIClient) -> None:

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets import registry
 from assets.catalog.connectors.quest_diagnostics.mapping import map_group
 from assets.catalog.connectors.quest_diagnostics.messages import MessageError, parse_oru
+from assets.simulators.quest.orders import result_of_order
 from fhir.validation import validate
 
 HEAD = (
@@ -117,6 +119,28 @@ def test_every_resource_is_valid_and_the_pdf_is_kept() -> None:
     assert report["presentedForm"][0]["contentType"] == "application/pdf"
     wbc = next(item for item in resources if item.get("note"))
     assert wbc["referenceRange"][0]["high"] == {"value": 5.0, "unit": "/HPF"}
+
+
+def test_the_recorded_result_maps_to_valid_resources() -> None:
+    text = registry.package("quest").read("examples/quest_oru_r01.hl7").decode()
+    message = parse_oru(text)
+    resources = map_group(message, message.groups[0], "Patient/1", order=None).all()
+    assert [item["resourceType"] for item in resources] == [
+        "ServiceRequest",
+        "Observation",
+        "Observation",
+        "Observation",
+        "DiagnosticReport",
+    ]
+    for resource in resources:
+        assert validate(resource) == [], resource
+
+
+def test_the_recorded_order_is_one_that_the_laboratory_takes() -> None:
+    text = registry.package("quest").read("examples/quest_orm_o01.hl7").decode()
+    answered = parse_oru(result_of_order(text).text)
+    assert answered.groups[0].placer == "HC-0001"
+    assert answered.patient.birth_date == "1970-02-14"
 
 
 def test_what_is_measured_twice_is_filed_twice() -> None:
