@@ -143,7 +143,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TENANT_MODEL = "organizations.Environment"
 TENANT_DOMAIN_MODEL = "organizations.Domain"
 TENANT_GROUP_ROLE = "healthcloud_tenant"
-# Public tables that a tenant's role may read, and write; everything else public is closed to it.
+# Public tables that a tenant's role may read, and write; everything else public is closed to it
+# (work is asked for through the function `ledger_enqueue`).
 TENANT_READABLE_TABLES = [
     "organizations.Organization",
     "organizations.Environment",
@@ -151,7 +152,7 @@ TENANT_READABLE_TABLES = [
     "organizations.User",
     "organizations.Membership",
 ]
-TENANT_WRITABLE_TABLES = ["ledger.DueWork"]
+TENANT_WRITABLE_TABLES: list[str] = []
 
 SHARED_APPS = [
     "django_tenants",

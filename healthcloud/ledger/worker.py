@@ -15,6 +15,7 @@ from healthcloud.ledger.claims import Terms
 from healthcloud.ledger.handlers import ClaimedWork, Done, GiveUp, LeaseLost, Outcome, RetryAt
 from healthcloud.ledger.heartbeat import Heartbeat
 from healthcloud.ledger.models import Queue
+from healthcloud.tenancy.scope import public_scope
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +63,13 @@ def run_until_idle(
     """
     terms = Terms(_terms().lease, _terms().tenant_cap, ahead)
     for done in range(limit):
-        work = _claim(queues, terms)
+        with public_scope():  # the caller may be inside a tenant, whose role sees no ledger
+            work = _claim(queues, terms)
         if work is None:
             return done
-        _settle(work, _outcome(work, raising=raising))
+        outcome = _outcome(work, raising=raising)
+        with public_scope():
+            _settle(work, outcome)
     raise RuntimeError(f"still not idle after {limit} pieces of work")
 
 

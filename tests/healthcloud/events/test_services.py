@@ -11,7 +11,7 @@ from healthcloud.events.models import Event, Listener
 from healthcloud.events.numbering import number_committed
 from healthcloud.events.services import publish
 from healthcloud.ledger.models import DueWork
-from healthcloud.tenancy.scope import NoTenantScope, Scope, tenant_scope
+from healthcloud.tenancy.scope import NoTenantScope, Scope, public_scope, tenant_scope
 
 COMPLETED = {"run_id": "run_1", "workflow_id": "uti_screening"}
 
@@ -67,11 +67,13 @@ def test_dispatch_is_asked_for_once_a_transaction_and_only_when_someone_waits(
     in_riverside: Scope, alice_actor: Actor, now: datetime
 ) -> None:
     publish(type="workflow.completed", payload=COMPLETED, actor=alice_actor, now=now)
-    assert not DueWork.objects.filter(kind="events.dispatch").exists()
+    with public_scope():
+        assert not DueWork.objects.filter(kind="events.dispatch").exists()
     Listener.objects.create(name="test", cursor=0)
     for _ in range(3):
         publish(type="workflow.completed", payload=COMPLETED, actor=alice_actor, now=now)
-    work = DueWork.objects.get(kind="events.dispatch")
+    with public_scope():
+        work = DueWork.objects.get(kind="events.dispatch")
     assert work.project_id is None
     assert work.schema == in_riverside.schema
 

@@ -60,6 +60,27 @@ def test_a_tenant_cannot_ask_for_work_of_another_tenant(
     assert not DueWork.objects.exists()
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT count(*) FROM public.ledger_duework",
+        "DELETE FROM public.ledger_duework",
+        "UPDATE public.ledger_duework SET due_at = now()",
+    ],
+)
+def test_a_tenants_role_can_neither_read_nor_change_the_ledger(
+    riverside_scope: Scope, lakeside_scope: Scope, statement: str
+) -> None:
+    ask(lakeside_scope)
+    with (
+        pytest.raises(DatabaseError, match="permission denied"),
+        tenant_scope(riverside_scope),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
+    assert DueWork.objects.count() == 1
+
+
 def test_work_of_a_transaction_that_fails_is_not_there(riverside_scope: Scope) -> None:
     def fail() -> None:
         with tenant_scope(riverside_scope):

@@ -17,9 +17,7 @@ from healthcloud.ledger.heartbeat import Heartbeat
 from healthcloud.ledger.models import DueWork
 from healthcloud.ledger.services import enqueue
 from healthcloud.tenancy.scope import Scope
-from tests.healthcloud.conftest import live_tenant
 
-__all__ = ["live_tenant"]
 KIND = "test.work"
 
 
