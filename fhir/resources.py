@@ -24,6 +24,7 @@ TAG_SYSTEM: Final = "https://healthcloud.dev/fhir/tag/"
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9\-._]{1,64}")
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 64
+_CONTROL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u00(?:0[0-8bcefBCEF]|1[0-9a-fA-F])")
 _STRUCTURE: Final = bytes(set(range(256)) - set(b'{}[]"'))
 
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -71,6 +72,7 @@ def parse(body: bytes | str) -> ParsedResource:
     if len(text) > MAX_BYTES:
         raise ResourceTooLarge(f"The body has {len(text)} bytes; the limit is {MAX_BYTES}.")
     _check_depth(text)
+    _check_characters(text)
     try:
         data = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -84,6 +86,7 @@ def parse(body: bytes | str) -> ParsedResource:
 def from_dict(data: Mapping[str, Any]) -> ParsedResource:
     """Return a resource built in Python in the same form as one that was sent."""
     text = _encode(data)
+    _check_characters(text)
     return ParsedResource(text, orjson.loads(text))
 
 
@@ -99,6 +102,14 @@ def _check_depth(text: bytes) -> None:
             return
     if shape.count(b"{") + shape.count(b"[") > 0:
         raise MalformedJson(f"The JSON is malformed or nested deeper than {MAX_DEPTH} levels.")
+
+
+def _check_characters(text: bytes) -> None:
+    """Refuse control characters, which R4's strings may not have and a database can't keep."""
+    if b"\\u00" in text and _CONTROL.search(text):
+        raise MalformedJson(
+            "The text holds a control character: R4 allows only tab, line feed and carriage return."
+        )
 
 
 def _check_duplicate_keys(text: bytes, data: JsonObject) -> None:

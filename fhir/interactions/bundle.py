@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/http.html#transaction
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 import orjson
@@ -62,43 +62,66 @@ def read_entries(bundle: ParsedResource) -> list[Entry]:
 
     Raises InvalidBundle for entries without a request or with one that can't be read.
     """
-    raw = _decode(bundle.text).get("entry", msgspec.Raw(b"[]"))
-    texts = _decode_entries(raw)
-    if len(texts) > MAX_ENTRIES:
-        raise InvalidBundle(f"A Bundle may have {MAX_ENTRIES} entries; this has {len(texts)}.")
+    entries = bundle.data.get("entry", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InvalidBundle("`entry` must be an array of objects.", param="Bundle.entry")
+    if len(entries) > MAX_ENTRIES:
+        raise InvalidBundle(f"A Bundle may have {MAX_ENTRIES} entries; this has {len(entries)}.")
+    texts = _decode_entries(_decode(bundle.text).get("entry", msgspec.Raw(b"[]")))
     return [
         _entry(position, data, text)
-        for position, (data, text) in enumerate(
-            zip(bundle.data.get("entry", ()), texts, strict=True)
-        )
+        for position, (data, text) in enumerate(zip(entries, texts, strict=True))
     ]
 
 
 def _entry(position: int, data: Mapping[str, Any], text: Mapping[str, msgspec.Raw]) -> Entry:
-    request = data.get("request")
     where = f"Bundle.entry[{position}]"
-    if not isinstance(request, dict) or request.get("method") not in METHODS:
-        raise InvalidBundle(f"{where} needs a request with a method.", param=f"{where}.request")
+    request = data.get("request")
+    if not isinstance(request, dict):
+        raise InvalidBundle(f"{where} needs a request.", param=f"{where}.request")
+    method = _text(request, "method", f"{where}.request")
+    if method not in METHODS:
+        raise InvalidBundle(
+            f"{where}.request.method must be one of {', '.join(sorted(METHODS))}.",
+            param=f"{where}.request.method",
+        )
     resource = None
     if "resource" in data:
+        if not isinstance(data["resource"], dict):
+            raise InvalidBundle(f"{where}.resource must be a resource.", param=f"{where}.resource")
         resource = ParsedResource(bytes(text["resource"]), data["resource"])
-    url = str(request.get("url", "")).removeprefix(own_base()).removeprefix("/")
-    parts = urlsplit(url)
+    parts = _address(_text(request, "url", f"{where}.request"), f"{where}.request.url")
     names = [unquote(part) for part in parts.path.split("/")]
-    if len(names) > 2 and request["method"] not in {"GET", "HEAD"}:
-        raise NotSupported(f"{where}: this server does not do `{url[:80]}` in a Bundle yet.")
+    if len(names) > 2 and method not in {"GET", "HEAD"}:
+        raise NotSupported(f"{where}: this server does not do `{parts.path[:80]}` in a Bundle yet.")
     return Entry(
         position=position,
-        method=request["method"],
+        method=method,
         resource_type=names[0],
         id=names[1] if len(names) > 1 and names[1] else None,
         query=parts.query,
-        full_url=str(data.get("fullUrl", "")),
+        full_url=_text(data, "fullUrl", where),
         resource=resource,
-        if_match=request.get("ifMatch"),
-        if_none_exist=request.get("ifNoneExist"),
-        path=parts.path,
+        if_match=_text(request, "ifMatch", f"{where}.request") or None,
+        if_none_exist=_text(request, "ifNoneExist", f"{where}.request") or None,
+        path=unquote(parts.path),
     )
+
+
+def _address(url: str, where: str) -> SplitResult:
+    """Return the parts of a request's url, relative to the FHIR root."""
+    try:
+        return urlsplit(url.removeprefix(own_base()).removeprefix("/"))
+    except ValueError:
+        raise InvalidBundle(f"{where} is no URL.", param=where) from None
+
+
+def _text(data: Mapping[str, Any], name: str, where: str) -> str:
+    """Return a member that is text, empty without it."""
+    value = data.get(name, "")
+    if not isinstance(value, str):
+        raise InvalidBundle(f"{where}.{name} must be text.", param=f"{where}.{name}")
+    return value
 
 
 def needs_resource(entry: Entry) -> ParsedResource:

@@ -91,7 +91,7 @@ def parse_patch(document: bytes, content_type: str) -> list[JsonObject]:
 
 
 def _check(operation: Json) -> None:
-    if not isinstance(operation, dict) or operation.get("op") not in _OPERATIONS:
+    if not isinstance(operation, dict) or str(operation.get("op")) not in _OPERATIONS:
         raise InvalidPatch(f"An operation's `op` is one of {', '.join(sorted(_OPERATIONS))}.")
     needed = ["path"]
     needed += ["value"] if operation["op"] in {"add", "replace", "test"} else []

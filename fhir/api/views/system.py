@@ -28,7 +28,7 @@ class SystemView(FhirView):
     def post(self, request: Request) -> HttpResponse:
         """Do a batch or a transaction."""
         bundle = parse(self.sent())
-        kind = bundle.data.get("type")
+        kind = str(bundle.data.get("type"))
         if bundle.resource_type != "Bundle" or kind not in {"batch", "transaction"}:
             raise InvalidBundle(
                 "POST a Bundle of type batch or transaction here, and others to /v1/fhir/{type}.",

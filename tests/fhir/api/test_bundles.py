@@ -201,3 +201,27 @@ def test_answers_can_be_minimal(alice_client: APIClient) -> None:
         headers={"Prefer": "return=minimal"},
     )
     assert "resource" not in response.json()["entry"][0]
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        None,
+        "text",
+        1.5,
+        [None],
+        [[]],
+        [{"request": []}],
+        [{"request": {"method": {}, "url": "Patient"}}],
+        [{"request": {"method": "GET", "url": 7}}],
+        [{"request": {"method": "POST", "url": "Patient"}, "resource": []}],
+        [{"request": {"method": "POST", "url": "http://[", "ifNoneExist": 1}}],
+    ],
+)
+def test_a_malformed_bundle_is_400(alice_client: APIClient, kind: str, entries: object) -> None:
+    bundle = {"resourceType": "Bundle", "type": kind, "entry": entries}
+    response = alice_client.post("/v1/fhir", json.dumps(bundle), content_type=FHIR)
+    assert response.status_code == 400
+    assert response.json()["resourceType"] == "OperationOutcome"
+    assert total(alice_client) == 0

@@ -186,6 +186,8 @@ def test_an_observation_without_status_is_refused(
         b'{"resourceType":"Patient","active":true,"active":false}',
         b'{"resourceType":"Patient","name":[{"family":"a","family":"b"}]}',
         b'{"resourceType":"Patient","\\u0022":1,"a":{"b":1,"b":2}}',
+        b'{"resourceType":"Patient","name":[{"family":"a\\u0000b"}]}',
+        b'{"resourceType":"Patient","name":[{"family":"\\\\\\u001f"}]}',
         b'{"a":' * 5000 + b"1" + b"}" * 5000,
         b"[" * 100000,
         b'{"resourceType":"Patient","name":[{"family":"\xff"}]}',
@@ -293,3 +295,11 @@ def test_the_feed_is_the_history_in_commit_order(
 ) -> None:
     rows = fetch("SELECT seq, version, method FROM fhir_history ORDER BY xid, seq")
     assert [(version, METHODS[method]) for _, version, method in rows] == [(1, "POST")]
+
+
+def test_an_escaped_backslash_before_u0000_is_text(
+    in_riverside: Scope, alice_actor: Actor, now: datetime
+) -> None:
+    body = b'{"resourceType":"Patient","name":[{"family":"a\\\\u0000","given":["\\u00e9"]}]}'
+    kept = store.create(resource=body, resource_type="Patient", actor=alice_actor, now=now)
+    assert kept.resource["name"] == [{"family": "a\\u0000", "given": ["é"]}]
