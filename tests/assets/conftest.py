@@ -57,6 +57,12 @@ def quest(simulator_url: str, settings: Any, riverside_scope: Scope) -> "Quest":
     return account
 
 
+@pytest.fixture
+def quest_account(simulator_url: str) -> Callable[[str], "Quest"]:
+    """Return the account of a client id at the Quest simulator."""
+    return lambda client_id: Quest(simulator_url, client_id)
+
+
 class Quest:
     """The hooks of the Quest simulator for one client."""
 
