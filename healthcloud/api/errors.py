@@ -213,7 +213,10 @@ def log_error(error: Exception, description: ErrorDescription, request: HttpRequ
     The traceback holds code and ids; a database error's message can quote values, so that the
     exception's own text is left out.
     """
-    if description.status >= HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, DatabaseError):
+    ours = description.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if (ours and description.status != HTTPStatus.NOT_IMPLEMENTED) or isinstance(
+        error, DatabaseError
+    ):
         logger.error(
             "request failed: %s %s -> %d %s",
             request.method,

@@ -15,6 +15,10 @@ NO_CREDENTIAL = (
     "Send an API key in the header `Authorization: Bearer hc_test_sk_…` (sandbox) or"
     " `hc_live_sk_…` (production)."
 )
+NO_ORGANIZATION = (
+    "You are not a member of any organization. Create one with POST /v1/organizations, or accept"
+    " an invitation."
+)
 
 
 class HasDeclaredScope(BasePermission):
@@ -29,6 +33,8 @@ class HasDeclaredScope(BasePermission):
             raise Forbidden("This route declares no scope for this method, so nobody may call it.")
         principal = request.auth
         if not isinstance(principal, Principal):
+            if getattr(request.user, "is_authenticated", False):
+                raise Forbidden(NO_ORGANIZATION)
             raise Unauthorized(NO_CREDENTIAL)
         if not principal.can(needed):
             raise Forbidden(

@@ -119,7 +119,16 @@ def test_a_session_without_its_csrf_token_is_refused(charlie: User) -> None:
 
 def test_a_person_without_any_organization_is_told_so(db: None) -> None:
     stranger = User.objects.create_user("dora@example.com", "a long enough passphrase")
-    assert session_of(stranger).get("/v1/projects").status_code == 401
+    refused = session_of(stranger).get("/v1/projects")
+    assert refused.status_code == 403
+    assert "not a member of any organization" in refused.json()["error"]["message"]
+
+
+def test_a_member_who_was_removed_is_out_with_the_next_request(bob: User) -> None:
+    client = session_of(bob)
+    assert client.get("/v1/projects").status_code == 200
+    Membership.objects.filter(user=bob).delete()
+    assert client.get("/v1/projects").status_code == 403
 
 
 # --- projects
