@@ -334,7 +334,11 @@ def _is_fact(value: object, *, prose: bool, depth: int = 0) -> bool:
         case None | bool() | int() | float():
             return True
         case str():
-            return len(value) <= MAX_TEXT if prose else bool(_IDENTIFIER.fullmatch(value))
+            return (
+                len(value) <= MAX_TEXT and "\0" not in value
+                if prose
+                else bool(_IDENTIFIER.fullmatch(value))
+            )
         case list() | tuple():
             return depth < 2 and all(_is_fact(v, prose=prose, depth=depth + 1) for v in value)
         case dict():

@@ -7,6 +7,7 @@ The client sends `{"type": "subscribe", "types": ["workflow.*"], "after": 41}` (
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import replace
 from typing import Any, Final
 
@@ -21,9 +22,12 @@ from healthcloud.events.database import in_database
 from healthcloud.events.feed import Feed, hub
 from healthcloud.events.following import Admission, follow, place
 
+logger = logging.getLogger(__name__)
+
 HEARTBEAT_SECONDS: Final = 20.0
 REVOKED: Final = 4401
 GOING_AWAY: Final = 1001
+FAILED: Final = 1011
 MAX_MESSAGE: Final = 16 * 1024
 MAX_VALUES: Final = 50
 
@@ -113,6 +117,16 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         self._following = asyncio.create_task(self._follow(admission, after))
 
     async def _follow(self, admission: Admission, after: int) -> None:
+        try:
+            await self._send_events(admission, after)
+        except Exception:
+            logger.exception("a websocket's stream failed")
+            await self.close(code=FAILED)
+        else:
+            revoked = hub().revoked(admission.credential)
+            await self.close(code=REVOKED if revoked else GOING_AWAY)
+
+    async def _send_events(self, admission: Admission, after: int) -> None:
         following = follow(hub(), self.feed, admission, after=after, heartbeat=HEARTBEAT_SECONDS)
         async with contextlib.aclosing(following) as batches:
             async for events in batches:
@@ -120,8 +134,6 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
                     await self._say("event", event=queries.as_dict(event, admission.scope))
                 if not events:
                     await self._say("ping", last_sequence=self.feed.last)
-        revoked = hub().revoked(admission.credential)
-        await self.close(code=REVOKED if revoked else GOING_AWAY)
 
     async def _stop(self) -> None:
         if self._following is not None:
@@ -154,7 +166,7 @@ def _after(message: dict[str, Any]) -> int | None:
 
 def _texts(message: dict[str, Any], name: str) -> list[str]:
     values = message.get(name) or []
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    if not isinstance(values, list) or not all(_is_text(value) for value in values):
         raise BadRequest(f"`{name}` is a list of texts.", param=name)
     if len(values) > MAX_VALUES:
         raise BadRequest(f"`{name}` has at most {MAX_VALUES} entries.", param=name)
@@ -163,3 +175,7 @@ def _texts(message: dict[str, Any], name: str) -> list[str]:
 
 def _error(error: HealthCloudError) -> dict[str, object]:
     return {"code": error.code, "message": error.message, "param": error.param}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value and len(value) <= 100

@@ -325,7 +325,7 @@ def test_the_certificate_is_checked_against_the_name_not_the_address(
     context = ssl.create_default_context(cafile=str(authority))
     monkeypatch.setattr(httpx, "create_ssl_context", lambda: context)
     monkeypatch.setattr(addresses, "resolve", lambda host, port: ["127.0.0.1"])
-    pool.cache_clear()
+    close_pools()
     try:
         with running_receiver(chain) as receiver:
             port = receiver.url.rpartition(":")[2]
@@ -334,8 +334,13 @@ def test_the_certificate_is_checked_against_the_name_not_the_address(
                 quick(retries=0).get(f"https://other.example:{port}/")
         assert len(receiver.received) == 1
     finally:
-        pool("public_or_loopback").close()
-        pool.cache_clear()
+        close_pools()
+
+
+def close_pools() -> None:
+    for reach in ("public", "loopback", "public_or_loopback"):
+        pool(reach).close()
+    pool.cache_clear()
 
 
 def certificates(name: str, folder: Path) -> tuple[Path, Path]:

@@ -1,5 +1,6 @@
 """Bodies of the webhook routes, and the JSON forms of webhooks and deliveries."""
 
+import re
 from datetime import datetime
 
 from rest_framework import serializers
@@ -7,6 +8,8 @@ from rest_framework import serializers
 from healthcloud.events import queries
 from healthcloud.events.models import Delivery, DeliveryAttempt, Webhook
 from healthcloud.tenancy.scope import Scope
+
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,40}")
 
 
 class WebhookBody(serializers.Serializer[object]):
@@ -23,8 +26,10 @@ class WebhookBody(serializers.Serializer[object]):
 
     def validate_metadata(self, value: dict[str, str]) -> dict[str, str]:
         """Refuse more than 50 pairs."""
-        if len(value) > 50 or any(len(name) > 40 for name in value):
-            raise serializers.ValidationError("At most 50 pairs, names of at most 40 characters.")
+        if len(value) > 50 or not all(_NAME.fullmatch(name) for name in value):
+            raise serializers.ValidationError(
+                "At most 50 pairs; names of 1 to 40 printable characters."
+            )
         return value
 
 

@@ -114,6 +114,7 @@ def test_a_url_can_subscribe_at_once_and_a_ticket_opens_it(
         ('{"type": "subscribe", "types": ["workflow.exploded"]}', "type"),
         ('{"type": "subscribe", "types": "workflow.*"}', "types"),
         ('{"type": "subscribe", "severities": ["loud"]}', "severity"),
+        ('{"type": "subscribe", "sources": ["a\\u0000"]}', "sources"),
         ('{"type": "resume", "after": -1}', "after"),
         ('{"type": "resume", "after": "1"}', "after"),
         ('{"type": "' + "x" * 20_000 + '"}', None),
@@ -214,3 +215,19 @@ def test_a_session_opens_it_from_its_own_origin_only(
         ):
             pass
         assert refused.value.response.status_code == 403
+
+
+def test_a_stream_that_fails_closes_its_socket(
+    server: Server, live_key: Key, happen: Happen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError
+
+    with opened(server, live_key()[0], "?type=*") as socket:
+        assert [socket.next()["type"] for _ in range(2)] == ["hello", "subscribed"]
+        monkeypatch.setattr(consumers.queries, "as_dict", fail)
+        happen()
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.connection.recv(timeout=10)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1011

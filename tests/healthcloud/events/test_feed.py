@@ -20,10 +20,12 @@ NOWHERE = "redis://127.0.0.1:9/0"
 
 @pytest.fixture
 def no_valkey(settings: object, monkeypatch: pytest.MonkeyPatch) -> object:
-    settings.VALKEY_URL = NOWHERE
+    doorbell._client().close()
     doorbell._client.cache_clear()
+    settings.VALKEY_URL = NOWHERE
     monkeypatch.setitem(doorbell._valkey, "silent_until", 0.0)
     yield
+    doorbell._client().close()
     doorbell._client.cache_clear()
 
 

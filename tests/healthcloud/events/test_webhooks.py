@@ -325,6 +325,23 @@ def test_a_type_that_does_not_exist_is_refused(alice_api: APIClient) -> None:
     assert "workflow.exploded" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 422),
+        ({"url": 7}, 422),
+        ({"url": "https://example.com/", "types": "workflow.*"}, 422),
+        ({"url": "https://example.com/", "metadata": {"\n": "a"}}, 422),
+        ({"url": "https://example.com/", "metadata": {str(n): "a" for n in range(51)}}, 422),
+        ({"url": "https://example.com/\0"}, 400),
+        ({"url": "https://example.com/", "metadata": {"a": "\0"}}, 400),
+    ],
+)
+def test_bad_bodies_are_refused(alice_api: APIClient, body: dict[str, object], status: int) -> None:
+    assert alice_api.post("/v1/webhooks", body, format="json").status_code == status
+    assert alice_api.get("/v1/webhooks").json()["data"] == []
+
+
 def test_changing_and_deleting(hook: dict[str, str], alice_api: APIClient) -> None:
     path = f"/v1/webhooks/{hook['id']}"
     changed = alice_api.patch(path, {"types": ["*"], "description": "all"}, format="json").json()
