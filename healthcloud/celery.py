@@ -7,7 +7,7 @@ finds nothing to claim, so the broker needs no durability of its own.
 import os
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcloud.settings")
 
@@ -35,7 +35,8 @@ app.conf.update(
     task_acks_late=True,
     task_default_queue="control",
     task_ignore_result=True,
-    task_queues=[Queue(name) for name in QUEUES],
+    # Without a key of its own each queue gets the default one, and every ring reaches all five.
+    task_queues=[Queue(name, Exchange("work"), routing_key=name) for name in QUEUES],
     task_reject_on_worker_lost=True,
     task_serializer="json",
     timezone="UTC",
