@@ -34,7 +34,7 @@ _DESCRIBED = (
 
 def _count_is_number(node: Node, _: Context) -> bool:
     maximum = node.get("max", "*")
-    return maximum == "*" or maximum.isdecimal()
+    return bool(maximum == "*" or maximum.isdecimal())
 
 
 def _min_fits_max(node: Node, _: Context) -> bool:
