@@ -10,7 +10,7 @@ from assets import calls, queries, registry
 from assets.api import represent
 from assets.api.bodies import RunBody
 from assets.api.documentation import OBJECT, PAGE, text
-from assets.models import Deployment, RunStatus
+from assets.models import AgentRun, Deployment, RunStatus
 from assets.sdk import Json
 from assets.statistics import AgentStatistics, agent_statistics, is_agent
 from healthcloud.api.pagination import paginate
@@ -86,6 +86,7 @@ class AgentRunDetail(PlatformView):
     """One run."""
 
     required_scopes: ClassVar = {"GET": "assets:read"}
+    addressed_row: ClassVar = ("run_id", AgentRun)
 
     def get(self, request: Request, run_id: str) -> Response:
         """Return a run record with evidence, rules, missing data and actions."""

@@ -12,7 +12,7 @@ from assets.api.bodies import DeployBody, InvokeBody, RollbackBody
 from assets.api.documentation import OBJECT, PAGE, text
 from assets.api.failures import http_error
 from assets.invocation import Outcome
-from assets.models import DeploymentStatus
+from assets.models import Deployment, DeploymentStatus
 from assets.runs import evidence_entry
 from assets.sdk import AssetError, Json
 from healthcloud.api.pagination import paginate
@@ -54,6 +54,7 @@ class DeploymentDetail(PlatformView):
     """One deployment."""
 
     required_scopes: ClassVar = {"GET": "assets:read"}
+    addressed_row: ClassVar = ("deployment_id", Deployment)
 
     def get(self, request: Request, deployment_id: str) -> Response:
         """Return a deployment with its state and, after a failure, the remedy."""
@@ -64,6 +65,7 @@ class _Change(PlatformView):
     """A change of one deployment."""
 
     required_scopes: ClassVar = {"POST": "deployments:write"}
+    addressed_row: ClassVar = ("deployment_id", Deployment)
 
 
 class DeploymentStop(_Change):
@@ -103,6 +105,7 @@ class DeploymentReleases(PlatformView):
     """The releases of a deployment."""
 
     required_scopes: ClassVar = {"GET": "assets:read"}
+    addressed_row: ClassVar = ("deployment_id", Deployment)
 
     @extend_schema(parameters=PAGE)
     def get(self, request: Request, deployment_id: str) -> Response:
@@ -115,6 +118,7 @@ class DeploymentLogs(PlatformView):
     """The log of a deployment."""
 
     required_scopes: ClassVar = {"GET": "assets:read"}
+    addressed_row: ClassVar = ("deployment_id", Deployment)
 
     @extend_schema(parameters=PAGE)
     def get(self, request: Request, deployment_id: str) -> Response:
@@ -127,6 +131,7 @@ class DeploymentHealth(PlatformView):
     """The health of a deployment."""
 
     required_scopes: ClassVar = {"GET": "assets:read"}
+    addressed_row: ClassVar = ("deployment_id", Deployment)
 
     def get(self, request: Request, deployment_id: str) -> Response:
         """Return the state and the probes of the last check."""
@@ -138,6 +143,7 @@ class DeploymentInvoke(PlatformView):
     """Running a deployed asset directly."""
 
     required_scopes: ClassVar = {"POST": "agents:run"}
+    addressed_row: ClassVar = ("deployment_id", Deployment)
     own_transaction = frozenset({"POST"})
 
     @extend_schema(request=InvokeBody)

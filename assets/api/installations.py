@@ -10,6 +10,7 @@ from assets import queries, services
 from assets.api import represent
 from assets.api.bodies import ConfigureBody
 from assets.api.documentation import PAGE, text
+from assets.models import Installation
 from healthcloud.api.pagination import paginate
 from healthcloud.api.views import PlatformView
 from healthcloud.errors import ValidationFailed
@@ -35,6 +36,7 @@ class InstallationDetail(PlatformView):
     """One installation."""
 
     required_scopes: ClassVar = READ_WRITE
+    addressed_row: ClassVar = ("installation_id", Installation)
 
     def get(self, request: Request, installation_id: str) -> Response:
         """Return an installation; its credentials only as set or not."""
@@ -60,6 +62,7 @@ class InstallationUpgrade(PlatformView):
     """Upgrading."""
 
     required_scopes: ClassVar = {"POST": "assets:write"}
+    addressed_row: ClassVar = ("installation_id", Installation)
 
     @extend_schema(request=None)
     def post(self, request: Request, installation_id: str) -> Response:
@@ -72,6 +75,7 @@ class InstallationCredentials(PlatformView):
     """Secrets: written, never read."""
 
     required_scopes: ClassVar = {"PUT": "assets:write"}
+    addressed_row: ClassVar = ("installation_id", Installation)
 
     def put(self, request: Request, installation_id: str) -> Response:
         """Set secrets by name; answers only that they are set."""
@@ -88,6 +92,7 @@ class InstallationCheck(PlatformView):
     """The connection test."""
 
     required_scopes: ClassVar = {"POST": "assets:write"}
+    addressed_row: ClassVar = ("installation_id", Installation)
     own_transaction = frozenset({"POST"})
 
     @extend_schema(request=None)

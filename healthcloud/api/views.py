@@ -23,6 +23,7 @@ from healthcloud.api.parsers import maximum_body_bytes
 from healthcloud.api.principal import Principal, ProjectReference, require_environment
 from healthcloud.api.request_ids import request_id
 from healthcloud.errors import BadRequest, Conflict, NotFound, PayloadTooLarge, Unauthorized
+from healthcloud.tenancy.models import ProjectScoped
 from healthcloud.tenancy.scope import ProjectRequired, Scope, tenant_scope
 
 WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -46,6 +47,10 @@ class PlatformView(APIView):
 
     project_required: ClassVar[frozenset[str]] = WRITES
     """Methods that are refused with 400 when neither key nor request names a project."""
+
+    addressed_row: ClassVar[tuple[str, type[ProjectScoped]] | None] = None
+    """The argument of the address that names a row, and its model: an organization-wide key that
+    names no project means that row's."""
 
     archived_allowed: ClassVar[frozenset[str]] = frozenset({"GET", "HEAD"})
     """Methods that may still be used on an archived project."""
@@ -296,7 +301,10 @@ class PlatformView(APIView):
         self._check_environment(self.request.query_params.get("environment"))
         if self.reads_json and method in WRITES and "environment" in self.body:
             self._check_environment(self.body["environment"])
-        self._project = self.principal.resolve_project(self._named_project())
+        named = self._named_project()
+        if named is None and self.principal.project is None:
+            named = self._project_of_row()
+        self._project = self.principal.resolve_project(named)
         self.scope = self.principal.scope_of(self._project)
         if self._project is None:
             if method in self.project_required:
@@ -307,6 +315,19 @@ class PlatformView(APIView):
                 ' PATCH /v1/projects/{id} {"status": "active"}.',
                 param="project_id",
             )
+
+    def _project_of_row(self) -> str | None:
+        """Return the project of the row that the address names, None where it names none."""
+        if self.addressed_row is None:
+            return None
+        argument, model = self.addressed_row
+        identifier = self.kwargs[argument]
+        with tenant_scope(self.principal.scope_of(None)):
+            rows = model._default_manager.filter(pk=identifier)
+            found = rows.values_list("project_id", flat=True).first()
+        if found is None:
+            raise NotFound(f"There is no `{identifier}` here.")
+        return found
 
     def _check_environment(self, named: object) -> None:
         if named is not None and self.reads_json:

@@ -306,3 +306,14 @@ def test_the_catalog_is_found_by_kind_word_and_alias(alice_client: APIClient) ->
     assert detail["config_defaults"]["client_id"] == "sandbox-proj_riverside_screening"
     assert alice_client.get("/v1/assets/schema.json").json()["schema"]["title"] == "Manifest"
     assert alice_client.get("/v1/assets/nothing").status_code == 404
+
+
+def test_an_address_that_names_a_row_means_its_project(client_for: Any) -> None:
+    wide = client_for("riverside", project=None)
+    installed = install(wide, project_id="proj_riverside_referrals").json()
+    address = f"/v1/asset-installations/{installed['id']}"
+    assert wide.get(address).json()["project_id"] == "proj_riverside_referrals"
+    answer = wide.patch(address, {"config": {}}, format="json")
+    assert (answer.status_code, answer.json()["project_id"]) == (200, "proj_riverside_referrals")
+    assert wide.get("/v1/asset-installations/inst_unknown").status_code == 404
+    assert client_for("lakeside", project=None).get(address).status_code == 404

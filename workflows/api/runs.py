@@ -57,6 +57,7 @@ class RunDetail(PlatformView):
     """One run."""
 
     required_scopes: ClassVar = {"GET": "workflows:read"}
+    addressed_row: ClassVar = ("run_id", Run)
 
     def get(self, request: Request, run_id: str) -> Response:
         """Return a run."""
@@ -67,6 +68,7 @@ class RunSteps(PlatformView):
     """What happened in a run."""
 
     required_scopes: ClassVar = {"GET": "workflows:read"}
+    addressed_row: ClassVar = ("run_id", Run)
 
     def get(self, request: Request, run_id: str) -> Response:
         """List the attempts of steps in the order in which they began."""
@@ -79,6 +81,7 @@ class CancelRun(PlatformView):
     """Canceling."""
 
     required_scopes: ClassVar = {"POST": "workflows:run"}
+    addressed_row: ClassVar = ("run_id", Run)
 
     @extend_schema(request=None)
     def post(self, request: Request, run_id: str) -> Response:
@@ -91,6 +94,7 @@ class RetryRun(PlatformView):
     """Retrying."""
 
     required_scopes: ClassVar = {"POST": "workflows:run"}
+    addressed_row: ClassVar = ("run_id", Run)
 
     @extend_schema(request=RetryBody)
     def post(self, request: Request, run_id: str) -> Response:
@@ -104,6 +108,7 @@ class ResumeRun(PlatformView):
     """Resuming."""
 
     required_scopes: ClassVar = {"POST": "workflows:run"}
+    addressed_row: ClassVar = ("run_id", Run)
 
     @extend_schema(request=None)
     def post(self, request: Request, run_id: str) -> Response:
@@ -116,6 +121,7 @@ class SignalRun(PlatformView):
     """Signaling."""
 
     required_scopes: ClassVar = {"POST": "workflows:run"}
+    addressed_row: ClassVar = ("run_id", Run)
 
     @extend_schema(request=SignalBody)
     def post(self, request: Request, run_id: str) -> Response:

@@ -12,7 +12,7 @@ from healthcloud.errors import BadRequest
 from workflows import queries, runs
 from workflows.api import represent
 from workflows.api.bodies import DecideBody
-from workflows.models import TaskStatus
+from workflows.models import Task, TaskStatus
 
 
 class Tasks(PlatformView):
@@ -37,6 +37,7 @@ class TaskDetail(PlatformView):
     """One task."""
 
     required_scopes: ClassVar = {"GET": "workflows:read"}
+    addressed_row: ClassVar = ("task_id", Task)
 
     def get(self, request: Request, task_id: str) -> Response:
         """Return a task."""
@@ -47,6 +48,7 @@ class DecideTask(PlatformView):
     """Deciding."""
 
     required_scopes: ClassVar = {"POST": "workflows:run"}
+    addressed_row: ClassVar = ("task_id", Task)
 
     @extend_schema(request=DecideBody)
     def post(self, request: Request, task_id: str) -> Response:
