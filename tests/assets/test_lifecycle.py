@@ -317,3 +317,33 @@ def test_an_address_that_names_a_row_means_its_project(client_for: Any) -> None:
     assert (answer.status_code, answer.json()["project_id"]) == (200, "proj_riverside_referrals")
     assert wide.get("/v1/asset-installations/inst_unknown").status_code == 404
     assert client_for("lakeside", project=None).get(address).status_code == 404
+
+
+def test_an_upgrade_takes_the_catalogs_version_once(
+    alice_client: APIClient, riverside_scope: Scope
+) -> None:
+    installed = install(alice_client).json()
+    home = f"/v1/asset-installations/{installed['id']}"
+    assert alice_client.post(f"{home}/upgrade", {}, format="json").status_code == 409
+    with tenant_scope(riverside_scope):
+        Installation.objects.update(version="0.9.0")
+    assert alice_client.get(home).json()["status"] == "update_available"
+    upgraded = alice_client.post(f"{home}/upgrade", {}, format="json").json()
+    assert (upgraded["version"], upgraded["status"]) == ("1.0.0", "installed")
+    with tenant_scope(riverside_scope):
+        event = Event.objects.get(type="asset.upgraded")
+    assert event.payload["from_version"] == "0.9.0"
+
+
+def test_an_app_installs_what_it_requires(alice_client: APIClient, riverside_scope: Scope) -> None:
+    answer = alice_client.post(
+        "/v1/assets/install", {"asset_id": "app_uti_screening_v1"}, format="json"
+    )
+    assert answer.status_code == 201, answer.json()
+    with tenant_scope(riverside_scope):
+        found = set(Installation.objects.values_list("asset_id", flat=True))
+        required = Installation.objects.get(asset_id="agent_diagnostic_v1")
+    assert {"app_uti_screening_v1", "agent_diagnostic_v1"} <= found
+    refused = alice_client.delete(f"/v1/asset-installations/{required.id}")
+    assert refused.status_code == 409
+    assert refused.json()["error"]["details"]["required_by"] == ["app_uti_screening_v1"]
