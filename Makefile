@@ -20,7 +20,7 @@ lint: $(VENV)/development ## Check formatting, style, types, templates and impor
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy healthcloud fhir assets workflows studio
 	$(BIN)/lint-imports
-	$(BIN)/djlint --check --lint templates
+	$(BIN)/djlint --lint --quiet templates
 	git ls-files -z 'templates/*.html' | xargs -0 -r $(BIN)/djade --check --target-version 5.2
 
 format: $(VENV)/development ## Format code and templates

@@ -1,6 +1,6 @@
 """The prologue every Studio page shares: who, where, the open tenant scope, and errors as pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,7 +89,7 @@ class Page:
         return reverse(f"studio:{name}", args=[*place, *args])
 
     def render(
-        self, template: str, context: dict[str, object] | None = None, *, status: int = 200
+        self, template: str, context: Mapping[str, object] | None = None, *, status: int = 200
     ) -> HttpResponse:
         """Render at once, inside the scope that the view has open."""
         values = {"page": self, **self._frame(), **(context or {})}

@@ -165,6 +165,7 @@ class LocalPlatform:
             "--http=httptools",
             "--ws=websockets-sansio",
             "--no-access-log",
+            "--ws-per-message-deflate=false",  # hints are small; a window a socket is not
             "--timeout-graceful-shutdown=10",
         )
         ready = partial(_answers, f"{self.base_url}/livez")
