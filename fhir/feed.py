@@ -2,7 +2,8 @@
 
 A sequence number alone would not do: a slow writer may commit a lower number after a reader went
 past it. So a reader takes versions of transactions that are older than any still running, ordered
-by transaction and then by number; what such a reader has seen is complete.
+by transaction and then by number; what such a reader has seen is complete. The price is that the
+feed waits for the oldest running transaction of the server, so that those must stay short.
 """
 
 from dataclasses import dataclass
