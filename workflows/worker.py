@@ -230,12 +230,28 @@ class Carrier:
         limit = action.step.timeout
         if limit is not None and (self.clock() - call.now).total_seconds() > limit:
             message = f"The step took longer than its timeout of {limit:g} s."
+            effect.abandon(call, prepared, TimeoutError(message))
             self.fail(row, action, StepError("timeout", message, retryable=True))
             return
-        self.inside(lambda: effect.commit(call, prepared), row, action)
+        self.inside(
+            lambda: effect.commit(call, prepared),
+            row,
+            action,
+            refused=lambda error: effect.abandon(call, prepared, error),
+        )
 
-    def inside(self, effect: Callable[[], Any], row: StepRun, action: Execute) -> None:
-        """Do the effect and put down its result in one transaction, with the token checked."""
+    def inside(
+        self,
+        effect: Callable[[], Any],
+        row: StepRun,
+        action: Execute,
+        *,
+        refused: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Do the effect and put down its result in one transaction, with the token checked.
+
+        `refused` is told the error, after the rollback, when the effect could not be committed.
+        """
         try:
             with tenant_scope(self.scope):
                 self.journal.fence()
@@ -249,6 +265,8 @@ class Carrier:
             raise
         except Exception as failure:
             self.journal.discard(row)
+            if refused is not None:
+                refused(failure)
             error = failure.error if isinstance(failure, StepFailed) else step_error(failure)
             self.fail(row, action, error)
             return

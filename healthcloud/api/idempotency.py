@@ -19,7 +19,8 @@ from rest_framework.response import Response
 from healthcloud.api.models import IdempotencyRecord
 from healthcloud.api.renderers import dump_json
 from healthcloud.errors import BadRequest, Conflict, ValidationFailed
-from healthcloud.tenancy.scope import Scope, tenant_scope
+from healthcloud.secrets import open_sealed, seal
+from healthcloud.tenancy.scope import Scope, active_scope, tenant_scope
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"
@@ -160,7 +161,8 @@ def _replay(request: IdempotentRequest, record: IdempotencyRecord) -> HttpRespon
             param=HEADER,
         )
     headers = dict(record.headers)
-    response = HttpResponse(bytes(record.body), status=record.status or 200, headers=headers)
+    body = open_sealed(active_scope(), record.body).encode("latin-1")
+    response = HttpResponse(body, status=record.status or 200, headers=headers)
     response[REPLAYED] = "true"
     return response
 
@@ -177,7 +179,9 @@ def _store(request: IdempotentRequest, response: HttpResponseBase) -> None:
     else:
         assert isinstance(response, HttpResponse)
         body = response.content
-    _save(request, status=response.status_code, headers=headers, body=body)
+    # Sealed, since an answer may hold a key or a webhook's secret that is shown only once.
+    sealed = seal(active_scope(), body.decode("latin-1"))
+    _save(request, status=response.status_code, headers=headers, body=sealed)
     expired = IdempotencyRecord.objects.filter(expires_at__lte=request.now).values("pk")
     IdempotencyRecord.objects.filter(pk__in=expired[:_PURGE_AT_ONCE]).delete()
 

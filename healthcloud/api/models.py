@@ -10,6 +10,7 @@ from healthcloud.tenancy.models import ProjectScoped
 class IdempotencyRecord(ProjectScoped):
     """The answer to a request, kept for as long as its key may be repeated.
 
+    `body` is sealed with the tenant's data key.
     `project_id` is empty for requests about the organization itself. Without a `status` the
     request is still in flight, until `locked_until`.
     """

@@ -5,8 +5,10 @@ from datetime import datetime
 import pytest
 
 from assets import services as assets
+from assets.models import AgentRun
 from fhir import store
 from healthcloud.actors import Actor
+from healthcloud.errors import Conflict
 from healthcloud.events.models import Event
 from healthcloud.ledger.worker import run_until_idle
 from healthcloud.tenancy.scope import Scope
@@ -92,3 +94,23 @@ def test_a_patient_that_does_not_exist_is_named_by_the_step(
     assert run.error is not None
     assert run.error["step"] == "screen"
     assert "pat_nobody" in run.error["message"]
+
+
+def test_an_agent_run_whose_writes_are_refused_has_failed_too(
+    installed: Scope, alice_actor: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assets.deploy(asset_id=AGENT, actor=alice_actor, now=now)
+    run_until_idle()
+    patient = {"resourceType": "Patient", "id": "pat_123", "birthDate": "1980-01-01"}
+    store.update(
+        resource_type="Patient", id="pat_123", resource=patient, actor=alice_actor, now=now
+    )
+
+    def refuse(*args: object, **options: object) -> None:
+        raise Conflict("Another write was first.")
+
+    monkeypatch.setattr("assets.invocation.commit", refuse)
+    run = screen(alice_actor, now)
+    assert (run.status, run.error["code"]) == ("failed", "conflict")
+    agent_run = AgentRun.objects.get()
+    assert (agent_run.status, agent_run.error["code"]) == ("failed", "write_refused")

@@ -4,6 +4,7 @@ from typing import Any
 
 from assets import invocation
 from assets.invocation import Prepared
+from healthcloud.errors import HealthCloudError, InternalError
 from workflows.steps.errors import InvalidArgument
 from workflows.steps.registry import Call, Outside
 
@@ -38,4 +39,10 @@ def invoking(kind: str) -> Outside:
             extra["agent_run_id"] = outcome.run_id
         return {**extra, **outcome.output}
 
-    return Outside(execute, commit)
+    def abandon(call: Call, prepared: Prepared, error: Exception) -> None:
+        reason = (
+            error if isinstance(error, HealthCloudError) else InternalError(type(error).__name__)
+        )
+        invocation.abandon(prepared, reason, now=call.now)
+
+    return Outside(execute, commit, abandon)

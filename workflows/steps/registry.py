@@ -50,11 +50,13 @@ class Inside(Protocol):
 class Outside:
     """An effect that calls out: `execute` without a transaction, `commit` in the step's.
 
-    `execute` writes nothing; what it answers is handed to `commit`, which answers the output.
+    `execute` writes nothing; what it answers is handed to `commit`, which answers the output, or
+    to `abandon` with the error when it could not be committed.
     """
 
     execute: Callable[[Call], Any]
     commit: Callable[[Call, Any], Any]
+    abandon: Callable[[Call, Any, Exception], None]
 
 
 @dataclass(frozen=True, slots=True)

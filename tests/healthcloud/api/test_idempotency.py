@@ -113,3 +113,14 @@ def test_a_key_that_another_transaction_holds_is_409_at_once(
         response = create(client, "k-held")
     assert response.status_code == 409
     assert count() == 2
+
+
+def test_a_stored_answer_is_sealed(client_for: ClientFor, riverside_wide_scope: Scope) -> None:
+    client = client_for("riverside")
+    body = {"name": "CI", "scopes": ["fhir:read"]}
+    headers = {"HTTP_IDEMPOTENCY_KEY": "k-secret"}
+    first = client.post("/v1/api-keys", body, format="json", **headers).json()
+    with tenant_scope(riverside_wide_scope):
+        stored = bytes(IdempotencyRecord.objects.get().body)
+    assert first["secret"].encode() not in stored
+    assert client.post("/v1/api-keys", body, format="json", **headers).json() == first
