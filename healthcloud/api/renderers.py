@@ -22,14 +22,21 @@ def _encode_other(value: object) -> object:
         return sorted(value, key=str)
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, int):  # beyond 64 bits
-        return orjson.Fragment(json.dumps(value))
     return str(value)
 
 
 def dump_json(data: object) -> bytes:
     """Return the bytes of a JSON document."""
-    return orjson.dumps(data, default=_encode_other, option=_OPTIONS)
+    try:
+        return orjson.dumps(data, default=_encode_other, option=_OPTIONS)
+    except orjson.JSONEncodeError:  # whole numbers beyond 64 bits, which callers may send
+        text = json.dumps(data, default=_encode_slowly, ensure_ascii=False, separators=(",", ":"))
+        return text.encode()
+
+
+def _encode_slowly(value: object) -> object:
+    """Return a tree without what only orjson can write."""
+    return json.loads(orjson.dumps(value, default=_encode_other, option=_OPTIONS))
 
 
 class JSONRenderer(BaseRenderer):
