@@ -53,15 +53,23 @@ def matches(manifest: Manifest, words: str) -> bool:
 
 
 def model_card(manifest: Manifest) -> list[dict[str, object]]:
-    """Return the parts of the model card in the manifest's order, ready to show."""
-    parts: list[dict[str, object]] = []
-    for name, value in (manifest.model_card or {}).items():
-        part: dict[str, object] = {"title": name.replace("_", " ").capitalize()}
+    """Return the parts of the model card, ready to show; what is one word goes into the first."""
+    card = manifest.model_card or {}
+    words = [(name, value) for name, value in card.items() if not isinstance(value, dict | list)]
+    parts: list[dict[str, object]] = [{"title": "At a glance", "pairs": words}] if words else []
+    for name, value in card.items():
+        title = name.replace("_", " ").capitalize()
         if isinstance(value, list):
-            part["entries"] = value
+            parts.append({"title": title, "entries": [_entry(item) for item in value]})
         elif isinstance(value, dict):
-            part["pairs"] = list(value.items())
-        else:
-            part["text"] = str(value)
-        parts.append(part)
+            parts.append({"title": title, "pairs": list(value.items())})
     return parts
+
+
+def _entry(item: object) -> dict[str, str]:
+    """Return one entry of a list as text and, for a citation, the address of its source."""
+    if not isinstance(item, dict):
+        return {"text": str(item), "url": ""}
+    doi = item.get("doi")
+    text = " · ".join(str(value) for name, value in item.items() if name not in {"url", "doi"})
+    return {"text": text, "url": str(item.get("url") or (f"https://doi.org/{doi}" if doi else ""))}
