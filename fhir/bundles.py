@@ -5,9 +5,9 @@ from datetime import datetime
 
 import orjson
 
+from fhir.documents import JsonObject, instant, new_id
 from fhir.indexing import own_base
 from fhir.interactions.history import HistoryEntry, HistoryPage
-from fhir.resources import JsonObject, instant, new_id
 from fhir.search.request import Ignored
 from fhir.search.service import SearchResult
 from fhir.search.summary import subset

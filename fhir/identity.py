@@ -1,8 +1,8 @@
 """Types and ids, as addresses and bodies name them. https://hl7.org/fhir/R4/resource.html#id"""
 
 from fhir.definitions import is_resource_type
+from fhir.documents import ParsedResource, is_id
 from fhir.errors import ResourceMismatch, UnknownResourceType, VersionMismatch
-from fhir.resources import ParsedResource, is_id
 from healthcloud.errors import BadRequest
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from fhir import hashes
 from fhir.definitions import search_parameters
-from fhir.resources import JsonObject
+from fhir.documents import JsonObject
 from fhir.search.extractors import (
     Composite,
     Date,

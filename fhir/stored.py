@@ -6,7 +6,7 @@ from functools import cached_property
 
 import orjson
 
-from fhir.resources import JsonObject
+from fhir.documents import JsonObject
 
 
 @dataclass(frozen=True)

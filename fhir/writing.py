@@ -11,11 +11,7 @@ from typing import Any
 
 from fhir.auditing import record_writes
 from fhir.definitions import type_number
-from fhir.errors import InvalidResource, ResourceMismatch, VersionConflict
-from fhir.hashes import self_hash
-from fhir.identity import check_type
-from fhir.indexing import IndexRows, index_resource
-from fhir.resources import (
+from fhir.documents import (
     JsonObject,
     ParsedResource,
     from_dict,
@@ -24,6 +20,10 @@ from fhir.resources import (
     stamp,
     to_milliseconds,
 )
+from fhir.errors import InvalidResource, ResourceMismatch, VersionConflict
+from fhir.hashes import self_hash
+from fhir.identity import check_type
+from fhir.indexing import IndexRows, index_resource
 from fhir.rows import CurrentRow, NewVersion, write_versions
 from fhir.stored import StoredResource
 from fhir.validation import outcome, validate

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from fhir.api.negotiation import CONTENT_TYPE, check_accept, check_content_type, preferences
 from fhir.api.outcomes import information, outcome_of
-from fhir.resources import JsonObject
+from fhir.documents import JsonObject
 from fhir.stored import StoredResource
 from healthcloud.api.errors import ErrorDescription
 from healthcloud.api.views import PlatformView

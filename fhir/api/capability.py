@@ -13,8 +13,8 @@ from fhir.definitions import (
     resource_types,
     search_parameters,
 )
+from fhir.documents import JsonObject
 from fhir.interactions.patch import JSON_PATCH
-from fhir.resources import JsonObject
 from fhir.search.parser import is_searchable
 
 _INTERACTIONS: Final = (

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fhir.resources import JsonObject
+from fhir.documents import JsonObject
 from healthcloud.api.errors import ErrorDescription
 
 _ISSUE_CODES: Final[Mapping[int, str]] = {

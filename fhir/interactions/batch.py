@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db import transaction as database
 
+from fhir.documents import JsonObject, ParsedResource
 from fhir.errors import NotSupported
 from fhir.identity import check_type
 from fhir.interactions.bundle import (
@@ -22,7 +23,6 @@ from fhir.interactions.create import create
 from fhir.interactions.delete import delete, delete_where
 from fhir.interactions.entry_read import answer_read
 from fhir.interactions.update import update, update_where
-from fhir.resources import JsonObject, ParsedResource
 from healthcloud.actors import Actor
 
 Failed = Callable[[Exception], tuple[int, JsonObject]]

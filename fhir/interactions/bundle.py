@@ -11,9 +11,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 import orjson
 
+from fhir.documents import JsonObject, ParsedResource, instant
 from fhir.errors import InvalidBundle, NotSupported
 from fhir.indexing import own_base
-from fhir.resources import JsonObject, ParsedResource, instant
 from fhir.stored import StoredResource
 
 MAX_ENTRIES: Final = 20_000

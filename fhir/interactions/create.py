@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
+from fhir.documents import new_id
 from fhir.errors import ResourceMismatch
 from fhir.identity import check_id, check_type
 from fhir.interactions.conditional import match_one
-from fhir.resources import new_id
 from fhir.stored import StoredResource
 from fhir.writing import Resource, Write, accept, stored
 from healthcloud.actors import Actor

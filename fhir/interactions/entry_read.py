@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from fhir.bundles import searchset
+from fhir.documents import instant
 from fhir.errors import NotSupported
 from fhir.interactions.bundle import Answer, Entry
 from fhir.interactions.read import read, vread
-from fhir.resources import instant
 from fhir.search.service import search
 from fhir.stored import StoredResource
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fhir.definitions import type_name, type_number
+from fhir.documents import is_id
 from fhir.errors import ResourceNotFound
 from fhir.identity import check_type
-from fhir.resources import is_id
 from fhir.rows import METHODS
 from fhir.sql import Row, Statement, fetch_all
 from fhir.stored import StoredResource

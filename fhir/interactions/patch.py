@@ -8,11 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from fhir.definitions import type_number
+from fhir.documents import JsonObject, MalformedJson, ParsedResource, parse
 from fhir.errors import NotSupported, ResourceGone, ResourceNotFound
 from fhir.hashes import self_hash
 from fhir.identity import check_body_id, check_id, check_if_match, check_type
 from fhir.interactions.update import replace
-from fhir.resources import JsonObject, MalformedJson, ParsedResource, parse
 from fhir.rows import lock_current
 from fhir.stored import StoredResource
 from fhir.writing import accept

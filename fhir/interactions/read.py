@@ -1,9 +1,9 @@
 """read and vread. https://hl7.org/fhir/R4/http.html#read"""
 
 from fhir.definitions import type_number
+from fhir.documents import is_id
 from fhir.errors import ResourceGone, ResourceNotFound
 from fhir.identity import check_type
-from fhir.resources import is_id
 from fhir.rows import read_current, read_version
 from fhir.stored import StoredResource
 from healthcloud.tenancy.scope import active_project

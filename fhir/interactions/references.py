@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-from fhir.resources import ParsedResource
+from fhir.documents import ParsedResource
 
 # A member whose value may name an entry. Inside a string every quotation mark is escaped, so
 # that a match never begins there.

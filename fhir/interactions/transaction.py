@@ -16,6 +16,7 @@ from django.db import OperationalError
 from django.db import transaction as database
 
 from fhir.definitions import type_number
+from fhir.documents import JsonObject, ParsedResource, new_id
 from fhir.errors import (
     InvalidBundle,
     InvalidResource,
@@ -37,7 +38,6 @@ from fhir.interactions.bundle import (
 from fhir.interactions.conditional import match_one
 from fhir.interactions.entry_read import answer_read
 from fhir.interactions.references import conditional_references, resolve
-from fhir.resources import JsonObject, ParsedResource, new_id
 from fhir.rows import CurrentRow, NewVersion, lock_current
 from fhir.search.service import search
 from fhir.stored import StoredResource

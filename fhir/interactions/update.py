@@ -3,12 +3,12 @@
 from datetime import datetime
 
 from fhir.definitions import type_number
+from fhir.documents import ParsedResource
 from fhir.errors import ResourceMismatch, VersionConflict
 from fhir.hashes import self_hash
 from fhir.identity import check_body_id, check_id, check_if_match, check_type
 from fhir.interactions.conditional import match_one
 from fhir.interactions.create import create
-from fhir.resources import ParsedResource
 from fhir.rows import CurrentRow, lock_current
 from fhir.stored import StoredResource
 from fhir.writing import ATTEMPTS, Resource, Write, accept, stored

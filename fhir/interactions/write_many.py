@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from fhir.definitions import type_number
+from fhir.documents import new_id
 from fhir.errors import InvalidBundle
 from fhir.hashes import self_hash
 from fhir.identity import check_id
-from fhir.resources import new_id
 from fhir.rows import lock_current
 from fhir.stored import StoredResource
 from fhir.writing import Resource, Write, accept, stored

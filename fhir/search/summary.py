@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from fhir.definitions import Element, structure
-from fhir.resources import JsonObject, replace_member, select_members
+from fhir.documents import JsonObject, replace_member, select_members
 from fhir.search.request import Summary
 
 _ALWAYS: Final = ("resourceType", "id", "meta")

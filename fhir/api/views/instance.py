@@ -10,10 +10,10 @@ from fhir import store
 from fhir.api.base import FhirView, version_headers
 from fhir.api.history import history_links, history_options
 from fhir.bundles import historyset
+from fhir.documents import parse
 from fhir.errors import ResourceMismatch
 from fhir.identity import check_type
 from fhir.interactions.patch import patch
-from fhir.resources import parse
 from fhir.search.parser import parse as parse_search
 from fhir.search.summary import subset
 from fhir.stored import StoredResource

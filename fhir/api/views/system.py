@@ -9,11 +9,11 @@ from fhir.api.history import history_links, history_options
 from fhir.api.outcomes import outcome_of
 from fhir.bundles import historyset
 from fhir.definitions import is_resource_type
+from fhir.documents import JsonObject, parse
 from fhir.errors import InvalidBundle, NotSupported, UnknownResourceType
 from fhir.interactions.batch import batch
 from fhir.interactions.bundle import response_bundle
 from fhir.interactions.transaction import transaction
-from fhir.resources import JsonObject, parse
 from healthcloud.api.errors import describe, log_error
 from healthcloud.errors import NotFound
 

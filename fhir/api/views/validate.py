@@ -7,9 +7,9 @@ from rest_framework.request import Request
 
 from fhir import store
 from fhir.api.base import FhirView
+from fhir.documents import JsonObject, parse
 from fhir.errors import NotSupported, ResourceMismatch
 from fhir.identity import check_type
-from fhir.resources import JsonObject, parse
 from fhir.validation import Issue, outcome, validate
 from healthcloud.errors import BadRequest
 

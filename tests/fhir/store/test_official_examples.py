@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from fhir import store
-from fhir.resources import parse
+from fhir.documents import parse
 from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import Scope
 

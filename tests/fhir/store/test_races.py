@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 
 from fhir import store
+from fhir.documents import from_dict
 from fhir.interactions.transaction import transaction
-from fhir.resources import from_dict
 from fhir.search import search
 from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import Scope, tenant_scope

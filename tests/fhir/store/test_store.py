@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from fhir import store
-from fhir.resources import MalformedJson
+from fhir.documents import MalformedJson
 from fhir.rows import METHODS
 from fhir.sql import fetch
 from healthcloud.actors import Actor
