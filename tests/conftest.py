@@ -216,3 +216,11 @@ def charlie(db: None) -> object:
     from healthcloud.organizations.models import User
 
     return User.objects.get(id="usr_charlie")
+
+
+@pytest.fixture
+def empty_ledger(db: None) -> None:
+    """A ledger without what really committing tests of the same session left behind."""
+    from healthcloud.ledger.models import DueWork
+
+    DueWork.objects.all().delete()

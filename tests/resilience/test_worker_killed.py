@@ -24,7 +24,7 @@ __all__ = ["live_scope", "live_tenant"]
 pytestmark = pytest.mark.resilience
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 2
-STEPS = 120
+STEPS = 400
 
 
 def _start_worker() -> subprocess.Popen[str]:

@@ -106,3 +106,10 @@ def happen(live_tenant: Scope, alice_actor: Actor, now: datetime) -> Callable[..
         return event.id
 
     return publish_one
+
+
+@pytest.fixture(autouse=True)
+def only_our_work(request: pytest.FixtureRequest) -> None:
+    """Start without the due work of other tests, where the test is rolled back anyway."""
+    if "db" in request.fixturenames and "live_tenant" not in request.fixturenames:
+        request.getfixturevalue("empty_ledger")
