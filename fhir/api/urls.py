@@ -39,7 +39,7 @@ urlpatterns: list[URLPattern] = [
     re_path(_INSTANCE + r"/_history/(?P<version>[^/]+)$", VersionView.as_view()),
     re_path(_INSTANCE + r"/\$validate$", InstanceValidateView.as_view()),
     re_path(_INSTANCE + r"/(?P<searched>[A-Z][A-Za-z]+)$", CompartmentView.as_view()),
-    re_path(r"^fhir/(?P<rest>.+)$", UnknownFhirView.as_view(schema=None)),
+    re_path(r"^fhir/(?P<rest>[\s\S]+)$", UnknownFhirView.as_view(schema=None)),
 ]
 for name, resource_type in ALIASES.items():
     view = alias(resource_type)

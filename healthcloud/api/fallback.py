@@ -4,4 +4,4 @@ from django.urls import URLPattern, re_path
 
 from healthcloud.api.views import UnknownRoute
 
-urlpatterns: list[URLPattern] = [re_path(r"^v1(?:/.*)?$", UnknownRoute.as_view())]
+urlpatterns: list[URLPattern] = [re_path(r"^v1(?:/[\s\S]*)?$", UnknownRoute.as_view())]

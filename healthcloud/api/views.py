@@ -271,6 +271,9 @@ class PlatformView(APIView):
 
     def _put_headers(self, response: HttpResponseBase) -> None:
         metadata = self.scope_metadata()
+        body = getattr(response, "data", None)
+        if isinstance(body, dict) and self.reads_json:  # a row may know its project better
+            metadata = {name: body.get(name, value) for name, value in metadata.items()}
         response["HealthCloud-Organization-Id"] = metadata["organization_id"] or "null"
         response["HealthCloud-Project-Id"] = metadata["project_id"] or "null"
         response["HealthCloud-Environment"] = metadata["environment"] or "null"
@@ -340,9 +343,10 @@ class PlatformView(APIView):
             named.append(self.body.get("project_id"))
         named.append(self.request.query_params.get("project_id"))
         named.append(self.request.headers.get("HealthCloud-Project"))
-        found = {project for project in named if project is not None}
-        if any(not isinstance(project, str) or not project for project in found):
+        named = [project for project in named if project is not None]
+        if any(not isinstance(project, str) or not project for project in named):
             raise BadRequest("`project_id` is text such as `proj_…`.", param="project_id")
+        found = set(named)
         if len(found) > 1:
             raise BadRequest("The request names two different projects.", param="project_id")
         return cast("str | None", next(iter(found), None))

@@ -18,7 +18,9 @@ class Echo(PlatformView):
     required_scopes = {"GET": "fhir:read", "POST": "fhir:write"}
 
     def get(self, request: Request) -> Response:
-        return Response({"schema": active_scope().schema, "project": active_scope().project_id})
+        row = {"project_id": request.query_params["row"]} if "row" in request.query_params else {}
+        scope = active_scope()
+        return Response({"schema": scope.schema, "project": scope.project_id, **row})
 
     def post(self, request: Request) -> Response:
         with public_scope():
@@ -242,3 +244,35 @@ def test_a_key_of_an_environment_in_the_making_is_503(
 @pytest.mark.parametrize("address", ["/v1/echo?project_id=%00", "/v1/echo?x=%00y"])
 def test_a_nul_in_the_address_is_400(client_for: Callable[..., APIClient], address: str) -> None:
     assert client_for("riverside").get(address).status_code == 400
+
+
+@pytest.mark.parametrize("value", [{}, [], [{"a": 1}], True, 1, ""])
+def test_a_project_that_is_no_text_is_400(
+    client_for: Callable[..., APIClient], value: object
+) -> None:
+    response = client_for("riverside").post("/v1/echo", {"project_id": value}, format="json")
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "project_id")
+
+
+@pytest.mark.parametrize("value", [{}, [{"a": 1}], 1])
+def test_an_environment_that_is_no_text_is_400(
+    client_for: Callable[..., APIClient], value: object
+) -> None:
+    client = client_for("riverside", project="screening")
+    response = client.post("/v1/echo", {"environment": value}, format="json")
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "environment")
+
+
+def test_the_headers_name_the_project_that_the_body_names(
+    client_for: Callable[..., APIClient],
+) -> None:
+    response = client_for("riverside").get("/v1/echo?row=proj_riverside_screening")
+    assert response.json()["project_id"] == "proj_riverside_screening"
+    assert response["HealthCloud-Project-Id"] == "proj_riverside_screening"
+
+
+def test_an_address_with_a_line_break_is_404_in_the_one_shape(
+    client_for: Callable[..., APIClient],
+) -> None:
+    response = client_for("riverside").get("/v1/nothing%0a/here")
+    assert (response.status_code, response.json()["organization_id"]) == (404, "org_riverside")
