@@ -13,6 +13,7 @@ from healthcloud.wsgi import application as wsgi_application  # noqa: I001 - set
 from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
 from django.conf import settings
+from django.urls import re_path
 from django.utils.module_loading import import_string
 
 from healthcloud.runtime.bridge import AsgiScope, Receive, Send, WsgiBridge
@@ -23,8 +24,24 @@ _http = WsgiBridge(wsgi_application, threads=settings.WEB_THREADS)
 _streams: dict[str, Application] = {
     path: import_string(name) for path, name in settings.STREAMING_ROUTES.items()
 }
+
+
+async def _no_websocket(scope: AsgiScope, receive: Receive, send: Send) -> None:
+    """Refuse the handshake at an address that no route knows, as HTTP would: 404."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 4404})
+        return
+    await send({"type": "websocket.http.response.start", "status": 404, "headers": []})
+    await send({"type": "websocket.http.response.body", "body": b""})
+
+
 _websockets = AuthMiddlewareStack(
-    URLRouter([route for name in settings.WEBSOCKET_ROUTES for route in import_string(name)])
+    URLRouter(
+        [
+            *(route for name in settings.WEBSOCKET_ROUTES for route in import_string(name)),
+            re_path("", _no_websocket),
+        ]
+    )
 )
 
 

@@ -2,7 +2,8 @@
 
 The client sends `{"type": "subscribe", "types": ["workflow.*"], "after": 41}` (all members but
 `type` optional) or `{"type": "resume", "after": 41}`; the server sends `hello`, `subscribed`,
-`event`, `reset`, `error`, and a `ping` every 20 seconds. A subscription replaces the one before.
+`event`, `reset`, `error`, and a `ping` every 20 seconds. A subscription replaces the one before;
+a client that asks for nothing within a second gets every event after the hello.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from healthcloud.events.following import Admission, follow, place
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS: Final = 20.0
+SILENT_SECONDS: Final = 1.0
 REVOKED: Final = 4401
 GOING_AWAY: Final = 1001
 FAILED: Final = 1011
@@ -43,6 +45,7 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         """Admit the caller, say hello; a refusal is an HTTP answer where the server can send it."""
         self._open = contextlib.AsyncExitStack()
         self._following: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
         admitted = await in_database(admit, self.scope)
         if isinstance(admitted, HttpResponseBase):
             await self._refuse(admitted.status_code, getattr(admitted, "content", b""))
@@ -56,12 +59,16 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         joined = hub().join(admitted.scope, admitted.credential)
         self.feed = await self._open.enter_async_context(joined)
         await self.accept()
-        await self._say("hello", last_sequence=self.feed.last, **admitted.scope.metadata())
+        last = self.feed.last
+        await self._say("hello", last_sequence=last, **admitted.scope.metadata())
         if self._asks_at_once():
             await self._begin(admitted)
+        else:
+            self._waiting = asyncio.create_task(self._begin_unasked(replace(admitted, after=last)))
 
     async def disconnect(self, code: int) -> None:
         """Stop following."""
+        self._asked_for_something()
         await self._stop()
         await self._open.aclose()
 
@@ -70,10 +77,22 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         try:
             admission = self._asked(text_data or "")
         except HealthCloudError as error:
+            self._asked_for_something()
             await self._say("error", error=_error(error))
             return
         if admission is not None:
+            self._asked_for_something()
             await self._begin(admission)
+
+    async def _begin_unasked(self, admission: Admission) -> None:
+        """Follow everything after the hello, unless the client asks for something meanwhile."""
+        await asyncio.sleep(SILENT_SECONDS)
+        await self._begin(admission)
+
+    def _asked_for_something(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
     def _asked(self, text: str) -> Admission | None:
         if len(text) > MAX_MESSAGE:

@@ -67,6 +67,17 @@ def test_it_says_hello_and_sends_what_was_subscribed(
         assert event["project_id"] == live_tenant.project_id
 
 
+def test_a_client_that_asks_for_nothing_gets_everything_after_the_hello(
+    server: Server, live_key: Key, happen: Happen
+) -> None:
+    happen()
+    with opened(server, live_key()[0]) as socket:
+        assert socket.next()["last_sequence"] == 1
+        event_id = happen("task.created", task_id="t")
+        assert socket.next() == {"type": "subscribed", "types": ["*"], "after": 1}
+        assert socket.event()["id"] == event_id
+
+
 def test_resuming_misses_nothing_and_repeats_nothing(
     server: Server, live_key: Key, happen: Happen
 ) -> None:
