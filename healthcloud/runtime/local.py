@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -76,6 +77,30 @@ def supervisor_pid(home: Path) -> int | None:
         except OSError:
             return int(file.read() or 0) or None
     return None
+
+
+def join_running(default_home: Path, environment: MutableMapping[str, str]) -> None:
+    """Let a command reach the embedded servers of the platform that runs from its home.
+
+    Does nothing without one, in the platform's own processes, and where DATABASE_URL is set.
+    """
+    home = Path(environment.get("HEALTHCLOUD_HOME") or default_home)
+    own = {"DATABASE_URL", "DATABASE_URL_FILE"} & environment.keys()
+    if own or not (home / "postgres-password").exists() or supervisor_pid(home) is None:
+        return
+    state = read_state(home)
+    found = {
+        "DATABASE_URL": state.get("database_admin_url"),
+        "VALKEY_URL": state.get("valkey_url"),
+        "HEALTHCLOUD_SIMULATOR_URL": state.get("simulator_url"),
+        "HEALTHCLOUD_BASE_URL": state.get("base_url"),
+    }
+    key = home / "secret-key"
+    if key.exists() and not {"HEALTHCLOUD_SECRET_KEY_FILE"} & environment.keys():
+        found["HEALTHCLOUD_SECRET_KEY"] = key.read_text(encoding="utf-8").strip()
+    for name, value in found.items():
+        if value:
+            environment.setdefault(name, str(value))
 
 
 def is_alive(pid: int) -> bool:

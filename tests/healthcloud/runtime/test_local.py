@@ -37,3 +37,22 @@ def test_free_ports_are_free() -> None:
 
 def test_stopping_what_does_not_run_says_so(tmp_path) -> None:
     assert local.stop_supervisor(tmp_path) is False
+
+
+def test_a_command_reaches_the_platform_that_runs_from_its_home(tmp_path) -> None:
+    local.write_state(tmp_path, {"database_admin_url": "postgresql://x", "valkey_url": "redis://y"})
+    (tmp_path / "postgres-password").write_text("p")
+    (tmp_path / "secret-key").write_text("k\n")
+    environment: dict[str, str] = {}
+    local.join_running(tmp_path, environment)
+    assert environment == {}
+    with local.lock_home(tmp_path):
+        local.join_running(tmp_path, environment)
+        own = {"DATABASE_URL": "postgresql://own"}
+        local.join_running(tmp_path, own)
+    assert environment == {
+        "DATABASE_URL": "postgresql://x",
+        "VALKEY_URL": "redis://y",
+        "HEALTHCLOUD_SECRET_KEY": "k",
+    }
+    assert own == {"DATABASE_URL": "postgresql://own"}
