@@ -1,6 +1,6 @@
 """Three ways in: an API key, a one-hour token made from one, and Studio's session with CSRF."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.conf import settings
@@ -53,20 +53,38 @@ def authenticate_bearer(token: str, *, now: datetime, client_ip: str | None) -> 
     return principal
 
 
-def issue_token(principal: Principal, *, scopes: frozenset[str], now: datetime) -> str:
-    """Return a signed token for an hour, for the caller's key, with these scopes at most."""
+def issue_token(
+    principal: Principal,
+    *,
+    scopes: frozenset[str],
+    now: datetime,
+    expires_at: datetime | None = None,
+) -> str:
+    """Return a signed token for the caller's key with these scopes, for an hour unless told."""
     claims = {
         "iss": _ISSUER,
         "sub": principal.key_id,
         "scope": " ".join(sorted(scopes)),
         "iat": int(now.timestamp()),
-        "exp": int((now + TOKEN_LIFE).timestamp()),
+        "exp": int((expires_at or now + TOKEN_LIFE).timestamp()),
     }
     return jwt.encode({"alg": _ALGORITHM}, claims, _signing_key())
 
 
 def _signing_key() -> OctKey:
     return OctKey.import_key(settings.ACCESS_TOKEN_KEY)
+
+
+def token_expiry(request: HttpRequest) -> datetime | None:
+    """Return when the token behind an authenticated request expires, None for a key or session.
+
+    What a token obtains must not outlive it: it may have been lent for its hour only.
+    """
+    _, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if token.count(".") != 2:
+        return None
+    claims = jwt.decode(token.strip(), _signing_key(), algorithms=[_ALGORITHM]).claims
+    return datetime.fromtimestamp(float(claims["exp"]), tz=UTC)
 
 
 def _authenticate_token(token: str, *, now: datetime, client_ip: str | None) -> Principal:

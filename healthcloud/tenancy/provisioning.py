@@ -1,16 +1,18 @@
 """Making, resetting, dropping and migrating tenants by replaying the template's statements."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.utils import Error as DatabaseError
-from psycopg import sql
+from django.db.utils import OperationalError
+from psycopg import errors, sql
 
-from healthcloud.errors import ServiceUnavailable
+from healthcloud.errors import Conflict, ServiceUnavailable
 from healthcloud.tenancy import roles
 from healthcloud.tenancy.backend.base import DatabaseWrapper
 from healthcloud.tenancy.models import TenantStatement
@@ -24,6 +26,7 @@ from healthcloud.tenancy.template import (
 )
 
 _LOCK_TIMEOUT: Final = "2s"
+_DROP_LOCK_TIMEOUT: Final = "5s"
 _ATTEMPTS: Final = 5
 
 
@@ -35,6 +38,13 @@ class Tenant(Protocol):
 
 class TenancyNotReady(ServiceUnavailable):
     """The database has no template yet: `manage.py migrate_tenants` was never run on it."""
+
+
+class TenantInUse(Conflict):
+    """Requests or work in the tenant hold its tables, and did not end within five seconds."""
+
+    def __init__(self) -> None:
+        super().__init__("The sandbox is in use; try again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +67,20 @@ def create_tenant(environment: Tenant) -> None:
 
 
 def drop_tenant(environment: Tenant) -> None:
-    """Drop the environment's schema with all its data, and its role; safe to repeat."""
-    with owner_connection() as owner, transaction.atomic():
+    """Drop the environment's schema with all its data, and its role; safe to repeat.
+
+    Raises TenantInUse when others hold its tables for more than five seconds.
+    """
+    with _dropping() as owner:
         _drop(owner, environment.schema_name)
 
 
 def reset_tenant(environment: Tenant) -> None:
-    """Empty the environment: drop its schema and create it anew in one transaction."""
-    with owner_connection() as owner, transaction.atomic():
+    """Empty the environment: drop its schema and create it anew in one transaction.
+
+    Raises TenantInUse when others hold its tables for more than five seconds.
+    """
+    with _dropping() as owner:
         _drop(owner, environment.schema_name)
         _create(owner, environment.schema_name)
 
@@ -110,6 +126,24 @@ def _create(owner: DatabaseWrapper, schema: str) -> None:
         )
     roles.create_tenant_role(owner, schema)
     roles.grant_tenant(owner, schema)
+
+
+@contextmanager
+def _dropping() -> Iterator[DatabaseWrapper]:
+    """Yield the owner's connection in a transaction that does not wait for locks for long.
+
+    Whoever waits for a table's exclusive lock makes everyone after it wait too.
+    """
+    try:
+        with owner_connection() as owner, transaction.atomic():
+            with owner.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [_DROP_LOCK_TIMEOUT])
+            yield owner
+    except OperationalError as error:
+        cause = error.__cause__
+        if isinstance(cause, errors.LockNotAvailable | errors.DeadlockDetected):
+            raise TenantInUse from error
+        raise
 
 
 def _drop(owner: DatabaseWrapper, schema: str) -> None:

@@ -10,6 +10,7 @@ from healthcloud.organizations.models import Environment, Role
 from healthcloud.organizations.permissions import ROLE_SCOPES
 from studio.calls import ApiCall
 from studio.forms import InvitationForm, KeyForm, RoleForm
+from studio.handover import hand_over, take
 from studio.page import Page, studio_page
 from studio.paging import page_of
 
@@ -33,7 +34,7 @@ def members(page: Page) -> HttpResponse:
         "tab": "members",
         "members": queries.members_of(page.organization.id).order_by("created_at", "id"),
         "invitations": open_invitations.order_by("-created_at", "-id"),
-        "issued": page.request.session.pop(ISSUED_INVITATION, None),
+        "issued": (take(page, ISSUED_INVITATION) or {}).get("accept_url"),
         "form": InvitationForm(),
         "roles": Role.choices,
     }
@@ -54,7 +55,7 @@ def invite(page: Page) -> HttpResponse:
         actor=page.actor,
         now=page.now,
     )
-    page.request.session[ISSUED_INVITATION] = issued.accept_url
+    hand_over(page, ISSUED_INVITATION, accept_url=issued.accept_url)
     page.say(f"{form.cleaned_data['email']} is invited.")
     return page.redirect("members")
 
@@ -112,7 +113,7 @@ def keys(page: Page) -> HttpResponse:
         "keys": queries.keys_of(page.organization.id, page.environment)
         .select_related("project")
         .order_by("revoked_at", "-created_at", "-id"),
-        "issued": page.request.session.pop(ISSUED_KEY, None),
+        "issued": take(page, ISSUED_KEY),
         "form": key_form(page),
         "call": ApiCall("POST", "/v1/api-keys", {"name": "Lab interface", "scopes": ["fhir:read"]}),
     }
@@ -149,7 +150,11 @@ def create_key(page: Page) -> HttpResponse:
 def rotate_key(page: Page, key_id: str) -> HttpResponse:
     """Give a key a new secret; the old one works for another 24 hours."""
     issued = services.rotate_api_key(
-        environment=environment_of(page), key_id=key_id, actor=page.actor, now=page.now
+        environment=environment_of(page),
+        key_id=key_id,
+        grantable=page.principal.scopes,
+        actor=page.actor,
+        now=page.now,
     )
     return show_once(page, issued)
 
@@ -166,7 +171,7 @@ def revoke_key(page: Page, key_id: str) -> HttpResponse:
 
 def show_once(page: Page, issued: services.IssuedKey) -> HttpResponse:
     """Hand the secret to the next page, which forgets it."""
-    page.request.session[ISSUED_KEY] = {"name": issued.key.name, "secret": issued.secret}
+    hand_over(page, ISSUED_KEY, name=issued.key.name, secret=issued.secret)
     return page.redirect("keys")
 
 

@@ -6,6 +6,7 @@ from healthcloud.events import webhooks as services
 from healthcloud.events.models import Webhook
 from studio.calls import ApiCall
 from studio.forms import WebhookForm
+from studio.handover import hand_over, take
 from studio.page import Page, studio_page
 from studio.paging import page_of
 
@@ -39,7 +40,7 @@ def create_webhook(page: Page) -> HttpResponse:
         actor=page.actor,
         now=page.now,
     )
-    page.request.session[ISSUED] = secret
+    hand_over(page, ISSUED, webhook_id=webhook.id, secret=secret)
     return page.redirect("webhook", webhook.id)
 
 
@@ -52,11 +53,12 @@ def webhook(page: Page, webhook_id: str) -> HttpResponse:
     rows, next_url = page_of(
         page, found.deliveries.select_related("event").order_by("-created_at", "-id")
     )
+    issued = take(page, ISSUED)
     context: dict[str, object] = {
         "webhook": found,
         "deliveries": rows,
         "next_url": next_url,
-        "secret": page.request.session.pop(ISSUED, None),
+        "secret": issued["secret"] if issued and issued["webhook_id"] == webhook_id else None,
         "can_write": page.can("webhook.write"),
     }
     return page.render("studio/events/webhook.html", context)
@@ -66,7 +68,7 @@ def webhook(page: Page, webhook_id: str) -> HttpResponse:
 def rotate_webhook(page: Page, webhook_id: str) -> HttpResponse:
     """Give a webhook a new secret; the old one signs too for 24 hours."""
     _, secret = services.rotate_secret(webhook_id=webhook_id, actor=page.actor, now=page.now)
-    page.request.session[ISSUED] = secret
+    hand_over(page, ISSUED, webhook_id=webhook_id, secret=secret)
     return page.redirect("webhook", webhook_id)
 
 

@@ -33,6 +33,25 @@ def test_rotating_shows_another_secret(alice_browser: Client) -> None:
     assert secret not in page
 
 
+def test_a_secret_waits_sealed_and_only_for_its_own_environment(alice_browser: Client) -> None:
+    fields = {"name": "Lab", "binding": "project", "expires": "90", "scopes": ["fhir:read"]}
+    alice_browser.post(KEYS + "/create", fields)
+    assert "hc_test_sk_" not in str(dict(alice_browser.session))
+    elsewhere = KEYS.replace("/sandbox/", "/production/")
+    assert b"hc_test_sk_" not in alice_browser.get(elsewhere).content
+
+
+def test_a_developer_gets_no_secret_of_a_key_that_may_do_more(
+    alice_browser: Client, bob_browser: Client
+) -> None:
+    fields = {"name": "All", "binding": "organization", "scopes": ["org:admin", "fhir:read"]}
+    alice_browser.post(KEYS + "/create", fields)
+    key = ApiKey.objects.get(name="All")
+    page = bob_browser.post(f"{KEYS}/{key.id}/rotate", follow=True).content
+    assert b'id="issued-secret"' not in page
+    assert ApiKey.objects.get(name="All").digest == key.digest
+
+
 def test_a_revoked_key_is_marked(alice_browser: Client) -> None:
     create_key(alice_browser)
     key = ApiKey.objects.get(name="Lab")

@@ -18,7 +18,7 @@ from healthcloud.organizations.api.serializers import (
     TokenAnswer,
     TokenRequest,
 )
-from healthcloud.organizations.authentication import TOKEN_LIFE, issue_token
+from healthcloud.organizations.authentication import TOKEN_LIFE, issue_token, token_expiry
 from healthcloud.organizations.models import ApiKey
 from healthcloud.organizations.services.keys import check_scopes
 from healthcloud.tenancy.scope import public_scope
@@ -42,6 +42,11 @@ class KeyView(OrganizationView):
             raise services.KeyNotFound(f"There is no API key `{key_id}` here.")
         return key
 
+    def refuse_token(self) -> None:
+        """Refuse to give a lasting key for a token, which was lent for an hour."""
+        if token_expiry(self.request._request) is not None:
+            raise Forbidden("A token can't make or rotate keys. Send the API key itself.")
+
     def represent(self, key: ApiKey) -> dict[str, object]:
         """Return a key without its secret."""
         return dict(ApiKeyAnswer(key, context={"now": self.now}).data)
@@ -50,10 +55,6 @@ class KeyView(OrganizationView):
         """Return a key with its secret, this once."""
         context = {"now": self.now, "secret": issued.secret}
         return dict(IssuedKeyAnswer(issued.key, context=context).data)
-
-    def check_covers(self, key: ApiKey) -> None:
-        """Refuse to hand out a new secret of a key that may do more than the caller."""
-        check_scopes(key.scopes, grantable=self.principal.scopes)
 
 
 class ApiKeys(KeyView):
@@ -69,6 +70,7 @@ class ApiKeys(KeyView):
     @extend_schema(request=ApiKeyCreation, responses={201: IssuedKeyAnswer})
     def post(self, request: Request) -> Response:
         """Create a key; its `secret` is answered this once."""
+        self.refuse_token()
         data = self.validated(ApiKeyCreation)
         issued = services.create_api_key(
             environment=self.environment(),
@@ -121,10 +123,14 @@ class ApiKeyRotate(KeyView):
     @extend_schema(request=None, responses=IssuedKeyAnswer)
     def post(self, request: Request, key_id: str) -> Response:
         """Give a key a new secret, answered this once; the old one stays valid for 24 hours."""
+        self.refuse_token()
         key = self.find(key_id)
-        self.check_covers(key)
         issued = services.rotate_api_key(
-            environment=key.environment, key_id=key.id, actor=self.actor, now=self.now
+            environment=key.environment,
+            key_id=key.id,
+            grantable=self.principal.scopes,
+            actor=self.actor,
+            now=self.now,
         )
         return Response(self.represent_issued(issued))
 
@@ -152,16 +158,22 @@ class AuthToken(OrganizationView):
 
     @extend_schema(request=TokenRequest, responses=TokenAnswer)
     def post(self, request: Request) -> Response:
-        """Exchange a key for a token of an hour, with some or all of the key's scopes."""
+        """Exchange a key for a token of an hour, with some or all of the key's scopes.
+
+        A token may be exchanged for a narrower one, which expires with it.
+        """
         if self.principal.key_id is None:
             raise Forbidden("Tokens are made from API keys; send one in `Authorization`.")
         wanted = cast("list[str] | None", self.validated(TokenRequest).get("scope"))
         held = self.principal.scopes
         scopes = frozenset(check_scopes(wanted, grantable=held)) if wanted else held
+        lent_until = token_expiry(request._request)
+        expires_at = min(self.now + TOKEN_LIFE, lent_until or self.now + TOKEN_LIFE)
+        token = issue_token(self.principal, scopes=scopes, now=self.now, expires_at=expires_at)
         answer = {
-            "access_token": issue_token(self.principal, scopes=scopes, now=self.now),
+            "access_token": token,
             "token_type": "Bearer",
-            "expires_in": int(TOKEN_LIFE.total_seconds()),
+            "expires_in": int((expires_at - self.now).total_seconds()),
             "scope": " ".join(sorted(scopes)),
         }
         return Response(answer)

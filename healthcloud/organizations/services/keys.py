@@ -139,16 +139,24 @@ def _check_project(organization_id: str, project_id: str | None) -> None:
 
 
 def rotate_api_key(
-    *, environment: Environment, key_id: str, actor: Actor, now: datetime
+    *,
+    environment: Environment,
+    key_id: str,
+    actor: Actor,
+    now: datetime,
+    grantable: frozenset[str] | None = None,
 ) -> IssuedKey:
     """Give a key a new secret; the one it replaces stays valid for 24 hours.
 
-    Raises KeyNotFound and KeyRevoked.
+    `grantable` are the scopes that the actor may hand on (None for the platform itself): whoever
+    gets the secret can do all that the key can. Raises KeyNotFound, KeyRevoked and
+    ScopeNotGrantable.
     """
     secret = keys.generate(environment.kind)
     with transaction.atomic():
         with public_scope():
             key = _locked(environment, key_id)
+            check_scopes(key.scopes, grantable=grantable)
             if key.revoked_at is not None:
                 raise KeyRevoked("This key was revoked; create a new one instead of rotating it.")
             key.previous_digest, key.previous_expires_at = key.digest, now + OVERLAP

@@ -130,3 +130,27 @@ def test_the_plan_sets_the_limit_of_production(client_for: ClientFor, now: datet
     assert (principal.rate_limit.per_minute, principal.rate_limit.burst) == (500, 50)
     Organization.objects.update(plan="unlimited")
     assert authenticate_bearer(client.secret, now=now, client_ip=None).rate_limit is None
+
+
+def test_a_token_exchanged_for_a_token_gains_no_time(client_for: ClientFor) -> None:
+    client = client_for("riverside")
+    first = client.post("/v1/auth/token", {}, format="json").json()
+    principal = authenticate_bearer(client.secret, now=datetime.now(UTC), client_ip=None)
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    lent = issue_token(principal, scopes=principal.scopes, now=datetime.now(UTC), expires_at=soon)
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {lent}")
+    second = client.post("/v1/auth/token", {}, format="json").json()
+    assert first["expires_in"] == 3600
+    assert 0 < second["expires_in"] <= 300
+    with pytest.raises(Exception, match="expired"):
+        authenticate_bearer(second["access_token"], now=soon + timedelta(seconds=1), client_ip=None)
+
+
+@pytest.mark.parametrize("path", ["/v1/api-keys", "/v1/api-keys/{id}/rotate"])
+def test_a_token_lent_for_an_hour_makes_no_lasting_key(client_for: ClientFor, path: str) -> None:
+    client = client_for("riverside")
+    token = client.post("/v1/auth/token", {}, format="json").json()["access_token"]
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    answer = client.post(path.format(id=client.key.id), {"name": "mine"}, format="json")
+    assert answer.status_code == 403
+    assert ApiKey.objects.filter(name="mine").count() == 0
