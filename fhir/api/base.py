@@ -15,7 +15,7 @@ from fhir.documents import JsonObject
 from fhir.stored import StoredResource
 from healthcloud.api.errors import ErrorDescription
 from healthcloud.api.views import PlatformView
-from healthcloud.errors import BadRequest, Forbidden
+from healthcloud.errors import BadRequest
 
 _READS: Final = frozenset({"GET", "HEAD"})
 
@@ -82,11 +82,6 @@ class FhirView(PlatformView):
         """Return the query parameters in their order, repeats included."""
         query = self.request.query_params
         return [(name, value) for name, values in query.lists() for value in values]
-
-    def require(self, scope: str) -> None:
-        """Raise Forbidden unless the caller holds a scope beyond the one of the route."""
-        if not self.principal.can(scope):
-            raise Forbidden(f"This credential lacks the scope `{scope}`.")
 
     def sent(self) -> bytes:
         """Return the body of a request that must be JSON."""

@@ -14,6 +14,7 @@ from fhir.identity import check_type
 from fhir.interactions.bundle import (
     Answer,
     Entry,
+    Permit,
     answer_deleted,
     answer_written,
     needs_resource,
@@ -28,16 +29,23 @@ from healthcloud.actors import Actor
 Failed = Callable[[Exception], tuple[int, JsonObject]]
 
 
-def batch(*, bundle: ParsedResource, actor: Actor, now: datetime, failed: Failed) -> list[Answer]:
+def batch(
+    *, bundle: ParsedResource, actor: Actor, now: datetime, failed: Failed, permit: Permit
+) -> list[Answer]:
     """Do the entries one by one and return their answers.
 
-    `failed` turns the error of an entry into status and OperationOutcome.
+    `permit` raises for an entry that the caller may not send; `failed` turns the error of an
+    entry into status and OperationOutcome.
     """
-    return [_answer(entry, actor=actor, now=now, failed=failed) for entry in read_entries(bundle)]
+    return [
+        _answer(entry, actor=actor, now=now, failed=failed, permit=permit)
+        for entry in read_entries(bundle)
+    ]
 
 
-def _answer(entry: Entry, *, actor: Actor, now: datetime, failed: Failed) -> Answer:
+def _answer(entry: Entry, *, actor: Actor, now: datetime, failed: Failed, permit: Permit) -> Answer:
     try:
+        permit(entry)
         with database.atomic():
             return _do(entry, actor=actor, now=now)
     except Exception as error:

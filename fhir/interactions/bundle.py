@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/http.html#transaction
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -42,6 +42,10 @@ class Entry:
     def where(self) -> str:
         """Return the FHIRPath of the entry, for outcomes."""
         return f"Bundle.entry[{self.position}]"
+
+
+Permit = Callable[[Entry], None]
+"""Raises for an entry that the caller may not send."""
 
 
 @dataclass(frozen=True, slots=True)

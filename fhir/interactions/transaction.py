@@ -29,6 +29,7 @@ from fhir.identity import check_body_id, check_id, check_if_match, check_type
 from fhir.interactions.bundle import (
     Answer,
     Entry,
+    Permit,
     answer_deleted,
     answer_written,
     needs_resource,
@@ -72,13 +73,20 @@ class Plan:
                 self.targets[f"{parts[1]}/{parts[2]}"] = reference
 
 
-def transaction(*, bundle: ParsedResource, actor: Actor, now: datetime) -> list[Answer]:
+def transaction(
+    *, bundle: ParsedResource, actor: Actor, now: datetime, permit: Permit | None = None
+) -> list[Answer]:
     """Do all entries in one transaction and return their answers in the order of the Bundle.
 
-    Raises the error of the first entry that fails, naming the entry, and nothing is changed.
-    A transaction that another one overtook, or that would wait for it in a circle, is repeated.
+    `permit` raises for an entry that the caller may not send; without it all are allowed. Raises
+    the error of the first entry that fails, naming the entry, and nothing is changed. A
+    transaction that another one overtook, or that would wait for it in a circle, is repeated.
     """
     entries = read_entries(bundle)
+    if permit is not None:
+        for entry in entries:
+            with _naming(entry):
+                permit(entry)
     write = Write.begin(actor=actor, now=now)
     for _ in range(ATTEMPTS):
         try:

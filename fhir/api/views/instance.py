@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from fhir import store
+from fhir.api.access import require
 from fhir.api.base import FhirView, version_headers
 from fhir.api.history import history_links, history_options
 from fhir.bundles import historyset
@@ -44,7 +45,9 @@ class InstanceView(FhirView):
         return self.written(result)
 
     def patch(self, request: Request, resource_type: str, id: str) -> HttpResponse:
-        """Apply a JSON Patch."""
+        """Apply a JSON Patch; what it tests and answers is read, too."""
+        check_type(resource_type)
+        require(self.principal, f"{resource_type}:read")
         result = patch(
             resource_type=resource_type,
             id=id,

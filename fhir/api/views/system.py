@@ -4,6 +4,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from fhir import store
+from fhir.api.access import require_entry
 from fhir.api.base import FhirView
 from fhir.api.history import history_links, history_options
 from fhir.api.outcomes import outcome_of
@@ -12,7 +13,7 @@ from fhir.definitions import is_resource_type
 from fhir.documents import JsonObject, parse
 from fhir.errors import InvalidBundle, NotSupported, UnknownResourceType
 from fhir.interactions.batch import batch
-from fhir.interactions.bundle import response_bundle
+from fhir.interactions.bundle import Entry, response_bundle
 from fhir.interactions.transaction import transaction
 from healthcloud.api.errors import describe, log_error
 from healthcloud.errors import NotFound
@@ -35,12 +36,22 @@ class SystemView(FhirView):
                 param="Bundle.type",
             )
         if kind == "transaction":
-            answers = transaction(bundle=bundle, actor=self.actor, now=self.now)
+            answers = transaction(bundle=bundle, actor=self.actor, now=self.now, permit=self.permit)
         else:
-            answers = batch(bundle=bundle, actor=self.actor, now=self.now, failed=self.failed)
+            answers = batch(
+                bundle=bundle,
+                actor=self.actor,
+                now=self.now,
+                failed=self.failed,
+                permit=self.permit,
+            )
         wish = self.prefer.get("return", "representation")
         body = response_bundle(f"{kind}-response", answers, representation=wish == "representation")
         return self.answer(body)
+
+    def permit(self, entry: Entry) -> None:
+        """Refuse an entry that reads what the caller may not."""
+        require_entry(self.principal, entry)
 
     def failed(self, error: Exception) -> tuple[int, JsonObject]:
         """Return status and OperationOutcome of an entry's error."""

@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from fhir import store
+from fhir.api.access import require_condition, require_search
 from fhir.api.base import FhirView
 from fhir.api.history import history_links, history_options
 from fhir.api.negotiation import FORM, check_content_type
@@ -14,7 +15,7 @@ from fhir.api.outcomes import information
 from fhir.bundles import historyset, searchset
 from fhir.identity import check_type
 from fhir.search.parser import parse
-from fhir.search.request import Criterion, SearchRequest, types_touched
+from fhir.search.request import Criterion, SearchRequest
 from fhir.search.service import run
 
 
@@ -28,12 +29,15 @@ class TypeView(FhirView):
     def post(self, request: Request, resource_type: str) -> HttpResponse:
         """Create a resource, unless If-None-Exist finds it."""
         check_type(resource_type)
+        condition = request.headers.get("If-None-Exist")
+        if condition:
+            require_condition(self.principal, resource_type, condition)
         result = store.create(
             resource=self.sent(),
             resource_type=resource_type,
             actor=self.actor,
             now=self.now,
-            if_none_exist=request.headers.get("If-None-Exist"),
+            if_none_exist=condition,
         )
         return self.written(result)
 
@@ -41,7 +45,7 @@ class TypeView(FhirView):
         """Update the one resource that matches the query, or create it."""
         result = store.update_where(
             resource_type=resource_type,
-            criteria=request._request.META.get("QUERY_STRING", ""),
+            criteria=self.condition(resource_type),
             resource=self.sent(),
             actor=self.actor,
             now=self.now,
@@ -53,13 +57,20 @@ class TypeView(FhirView):
         """Delete the one resource that matches the query."""
         version = store.delete_where(
             resource_type=resource_type,
-            criteria=request._request.META.get("QUERY_STRING", ""),
+            criteria=self.condition(resource_type),
             actor=self.actor,
             now=self.now,
         )
         if version is None:
             return self.answer(information(f"No {resource_type} matches; nothing was deleted."))
         return self.answer(None, status=204, headers={"ETag": f'W/"{version}"'})
+
+    def condition(self, resource_type: str) -> str:
+        """Return the query as a condition, which only those may set who may search by it."""
+        query = str(self.request._request.META.get("QUERY_STRING", ""))
+        check_type(resource_type)
+        require_condition(self.principal, resource_type, query)
+        return query
 
 
 class SearchView(FhirView):
@@ -105,8 +116,7 @@ def parse_request(
     """Return the parsed search; refuse one that tests types the caller may not read."""
     strict = view.prefer.get("handling") == "strict"
     request = parse(resource_type, pairs, strict=strict)
-    for touched in types_touched(request):
-        view.require(f"{touched}:read")
+    require_search(view.principal, request)
     return request
 
 

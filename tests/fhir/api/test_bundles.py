@@ -188,6 +188,71 @@ def test_a_narrowed_key_may_not_send_bundles(client_for: ClientFor) -> None:
     assert send(writer, "transaction", [entry("POST", "Patient", PATIENT)]).status_code == 403
 
 
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+@pytest.mark.parametrize(
+    "probe",
+    [
+        entry("GET", "Patient/a"),
+        entry("GET", "Patient%2Fa"),
+        entry("GET", "Patient/a/_history/1"),
+        entry("GET", "Patient?family=Abt"),
+        entry("POST", "Patient", PATIENT, ifNoneExist="family=Abt"),
+        entry("PUT", "Patient?family=Abt", PATIENT),
+        entry("DELETE", "Patient?family=Abt"),
+        entry(
+            "POST",
+            "Observation",
+            {
+                "resourceType": "Observation",
+                "status": "final",
+                "code": {"text": "x"},
+                "subject": {"reference": "Patient?family=Abt"},
+            },
+        ),
+    ],
+)
+def test_a_key_that_only_writes_reads_nothing_through_a_bundle(
+    alice_client: APIClient, client_for: ClientFor, kind: str, probe: dict
+) -> None:
+    send(alice_client, "transaction", [entry("PUT", "Patient/a", {**PATIENT, "id": "a"})])
+    answer = send(client_for(scopes=("fhir:write",)), kind, [probe])
+    assert "Abt" not in answer.content.decode().replace("family=Abt", "")
+    status = answer.json()["entry"][0]["response"]["status"] if kind == "batch" else "403"
+    assert (status, answer.status_code) == ("403", 200 if kind == "batch" else 403)
+    assert alice_client.get("/v1/fhir/Patient/a")["ETag"] == 'W/"1"'
+
+
+def test_a_search_in_a_bundle_includes_and_tests_only_what_the_key_may_read(
+    alice_client: APIClient, client_for: ClientFor
+) -> None:
+    send(alice_client, "transaction", [entry("PUT", "Patient/a", {**PATIENT, "id": "a"})])
+    key = client_for(scopes=("fhir:write", "Observation:read"))
+    for query in ("_include=Observation:subject", "subject:Patient.family=Abt"):
+        answer = send(key, "batch", [entry("GET", f"Observation?{query}")]).json()
+        assert answer["entry"][0]["response"]["status"] == "403"
+    answer = send(key, "batch", [entry("GET", "Observation?status=final")]).json()
+    assert answer["entry"][0]["response"]["status"] == "200 OK"
+
+
+def test_a_key_that_only_writes_reads_nothing_through_conditions_and_patches(
+    alice_client: APIClient, client_for: ClientFor
+) -> None:
+    send(alice_client, "transaction", [entry("PUT", "Patient/a", {**PATIENT, "id": "a"})])
+    key, body = client_for(scopes=("Patient:write",)), json.dumps(PATIENT)
+    patch = '[{"op": "test", "path": "/name/0/family", "value": "Abt"}]'
+    answers = [
+        key.post("/v1/fhir/Patient", body, content_type=FHIR, HTTP_IF_NONE_EXIST="family=Abt"),
+        key.put("/v1/fhir/Patient?family=Abt", body, content_type=FHIR),
+        key.delete("/v1/fhir/Patient?family=Abt"),
+        key.patch("/v1/fhir/Patient/a", patch, content_type="application/json-patch+json"),
+    ]
+    assert [answer.status_code for answer in answers] == [403] * 4
+    both = client_for(scopes=("Patient:write", "Patient:read"))
+    query = "_has:Observation:patient:code=1"
+    assert both.delete(f"/v1/fhir/Patient?{query}").status_code == 403
+    assert alice_client.get("/v1/fhir/Patient/a")["ETag"] == 'W/"1"'
+
+
 def test_answers_can_be_minimal(alice_client: APIClient) -> None:
     bundle = {
         "resourceType": "Bundle",

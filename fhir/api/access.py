@@ -1,0 +1,62 @@
+"""What a condition or an entry of a Bundle reads, held against the caller's scopes.
+
+A condition tells by its outcome what is there, and a Bundle's entries are requests of their own:
+neither may show to a key that writes what it may not read.
+"""
+
+from fhir.interactions.bundle import Entry
+from fhir.interactions.references import conditional_references
+from fhir.search.parser import parse
+from fhir.search.request import SearchRequest, types_touched
+from healthcloud.api.principal import Principal
+from healthcloud.errors import Forbidden
+
+
+def require(principal: Principal, scope: str) -> None:
+    """Raise Forbidden unless the caller holds a scope."""
+    if not principal.can(scope):
+        raise Forbidden(
+            f"This credential lacks the scope `{scope}`.", details={"required_scope": scope}
+        )
+
+
+def require_search(principal: Principal, request: SearchRequest) -> None:
+    """Refuse a search whose criteria test types that the caller may not read."""
+    for touched in types_touched(request):
+        require(principal, f"{touched}:read")
+
+
+def require_condition(principal: Principal, resource_type: str, query: str) -> None:
+    """Refuse a conditional interaction by a caller who may not make the search that it is."""
+    require(principal, _read_scope(resource_type))
+    text = query.partition("?")[2] if "?" in query else query
+    require_search(principal, parse(resource_type, text))
+
+
+def require_entry(principal: Principal, entry: Entry) -> None:
+    """Refuse an entry that reads what the caller may not; that it may write is known."""
+    if entry.method in {"GET", "HEAD"}:
+        _require_read(principal, entry)
+        return
+    if entry.if_none_exist:
+        require_condition(principal, entry.resource_type, entry.if_none_exist)
+    if entry.method in {"PUT", "DELETE"} and entry.id is None:
+        require_condition(principal, entry.resource_type, entry.query)
+    if entry.resource is not None:
+        for resource_type, query in conditional_references(entry.resource):
+            require_condition(principal, resource_type, query)
+
+
+def _require_read(principal: Principal, entry: Entry) -> None:
+    names = entry.path.split("/")
+    require(principal, _read_scope(names[0]))
+    if len(names) > 1 or principal.can("fhir:read"):
+        return
+    request = parse(names[0], entry.query)
+    require_search(principal, request)
+    if request.includes or request.revincludes:
+        require(principal, "fhir:read")
+
+
+def _read_scope(resource_type: str) -> str:
+    return f"{resource_type}:read" if resource_type[:1].isupper() else "fhir:read"
