@@ -25,6 +25,7 @@ Send = Callable[[AsgiMessage], Awaitable[None]]
 Environ = dict[str, Any]
 
 _SPOOL_BYTES: Final = 1 << 20
+_MAX_BODY: Final = 64 << 20
 
 
 class WsgiApplication(Protocol):
@@ -38,22 +39,32 @@ class WsgiApplication(Protocol):
 class WsgiBridge:
     """An ASGI application for `http` scopes that answers through a WSGI application.
 
-    `threads` requests run at once; more wait in the pool's queue in the order they came.
+    `threads` requests run at once; more wait in the pool's queue in the order they came. Of a
+    body beyond `max_body` bytes nothing is kept: the application sees its size and refuses it.
     """
 
-    def __init__(self, application: WsgiApplication, *, threads: int) -> None:
+    def __init__(
+        self, application: WsgiApplication, *, threads: int, max_body: int = _MAX_BODY
+    ) -> None:
         self.application = application
+        self.max_body = max_body
         self.pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="request")
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Read the body, run the request in the pool, send the answer."""
-        body = await _read_body(receive)
+        body = await _read_body(receive, self.max_body)
         if body is None:
             return  # the client left before it had sent its request
         loop = asyncio.get_running_loop()
         exchange = _Exchange(loop, send)
+        environ = build_environ(scope, body)
+        if body.seek(0, 2) > self.max_body:
+            body.truncate(0)
+            environ["CONTENT_LENGTH"] = str(self.max_body + 1)
+            exchange.closing = True  # the rest of the body is not read
+        body.seek(0)
         try:
-            run = partial(exchange.run, self.application, build_environ(scope, body))
+            run = partial(exchange.run, self.application, environ)
             buffered = await loop.run_in_executor(self.pool, run)
         finally:
             body.close()
@@ -69,6 +80,7 @@ class _Exchange:
         self.loop = loop
         self.send = send
         self.start: AsgiMessage = {}
+        self.closing = False
 
     def run(self, application: WsgiApplication, environ: Environ) -> bytes | None:
         """Run the request in this thread; return the body, or None when it was streamed."""
@@ -92,6 +104,8 @@ class _Exchange:
                 (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
             ],
         }
+        if self.closing:
+            self.start["headers"].append((b"connection", b"close"))
         return _refuse_write
 
     def _stream(self, response: Iterable[bytes]) -> None:
@@ -112,7 +126,8 @@ def _refuse_write(data: bytes) -> object:
     raise RuntimeError("the write() callable of WSGI is not supported: return the body instead")
 
 
-async def _read_body(receive: Receive) -> IO[bytes] | None:
+async def _read_body(receive: Receive, limit: int) -> IO[bytes] | None:
+    """Return the body, up to the chunk with which it grew beyond the limit; None without one."""
     body = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed by the caller
     while True:
         message = await receive()
@@ -120,7 +135,7 @@ async def _read_body(receive: Receive) -> IO[bytes] | None:
             body.close()
             return None
         body.write(message.get("body", b""))
-        if not message.get("more_body", False):
+        if not message.get("more_body", False) or body.tell() > limit:
             body.seek(0)
             return cast(IO[bytes], body)
 

@@ -25,6 +25,7 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 _MANAGE: Final = str(_ROOT / "manage.py")
 _LOG_LIMIT_BYTES: Final = 20 * 1024 * 1024
 _LEFTOVER_SECONDS: Final = 10.0
+_READY_SECONDS: Final = 120.0
 
 
 class PortTaken(RuntimeError):
@@ -74,8 +75,10 @@ class LocalPlatform:
         web = self._begin_web()
         self._begin_workers()
         if simulators is not None:
-            self.step("Vendor simulators ready", partial(simulators.wait_until_ready, 60.0))
-        self.step(f"Web ready on {self.base_url}", partial(web.wait_until_ready, 60.0))
+            self.step(
+                "Vendor simulators ready", partial(simulators.wait_until_ready, _READY_SECONDS)
+            )
+        self.step(f"Web ready on {self.base_url}", partial(web.wait_until_ready, _READY_SECONDS))
         self.write_pids()
 
     def step(self, done: str, action: Callable[[], object]) -> None:

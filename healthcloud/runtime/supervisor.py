@@ -132,7 +132,7 @@ class Supervisor:
         self.on_change = on_change
         self.stopping = False
 
-    def start(self, process: Process, *, seconds: float = 60.0) -> None:
+    def start(self, process: Process, *, seconds: float = 120.0) -> None:
         """Start a process and wait until it is ready."""
         self.begin(process)
         process.wait_until_ready(seconds)
