@@ -56,6 +56,10 @@ JOIN organizations_environment e ON e.id = k.environment_id
 JOIN organizations_organization o ON o.id = k.organization_id
 LEFT JOIN organizations_project p ON p.id = k.project_id
 WHERE """
+# So does every request that names a project with an organization-wide key.
+_PROJECT: Final = """
+SELECT id, number, status FROM organizations_project WHERE id = %s AND organization_id = %s
+"""
 
 
 def find_key_by_digest(digest: bytes) -> KeyRow | None:
@@ -86,11 +90,9 @@ def find_project_reference(organization_id: str, project_id: str) -> ProjectRefe
     """Return a project of the organization, None for any other id."""
     if "\x00" in project_id:
         return None
-    row = (
-        Project.objects.filter(organization_id=organization_id, pk=project_id)
-        .values_list("id", "number", "status")
-        .first()
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_PROJECT, [project_id, organization_id])
+        row = cursor.fetchone()
     return row and ProjectReference(row[0], row[1], archived=row[2] == Project.Status.ARCHIVED)
 
 
