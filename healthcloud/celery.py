@@ -31,6 +31,9 @@ app.conf.update(
         "interval_start": 0,
         "interval_step": 0,
     },
+    # Celery would close the database connection before and after each task, and connecting costs
+    # more than most of what a task does; `ledger.drain` lets go of connections that broke or aged.
+    CELERY_DB_REUSE_MAX=10_000,
     enable_utc=True,
     task_acks_late=True,
     task_default_queue="control",

@@ -7,6 +7,7 @@ rows of one tenant don't stand before the single row of another.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from django.db import connection
 
@@ -70,6 +71,7 @@ UPDATE public.ledger_duework
    SET state = 'dead', lease_until = NULL, rung_at = NULL, last_error = %s
  WHERE id = %s AND token = %s AND state = 'running'
 """
+_bounded: WeakKeyDictionary[object, str] = WeakKeyDictionary()  # connection → its bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +142,13 @@ def bound_idle_transactions(limit: timedelta) -> None:
     """
     milliseconds = str(round(limit.total_seconds() * 1000))
     with connection.cursor() as cursor:
+        if _bounded.get(cursor.connection) == milliseconds:
+            return
         cursor.execute(
             "SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [milliseconds]
         )
+        if not connection.in_atomic_block:  # else the setting may be rolled back
+            _bounded[cursor.connection] = milliseconds
 
 
 def _change(sql: str, parameters: tuple[str | int | float, ...]) -> bool:
