@@ -20,7 +20,11 @@ from healthcloud.runtime.bridge import AsgiScope, Receive, Send, WsgiBridge
 
 Application = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
-_http = WsgiBridge(wsgi_application, threads=settings.WEB_THREADS)
+_http = WsgiBridge(
+    wsgi_application,
+    threads=settings.WEB_THREADS,
+    max_body=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+)
 _streams: dict[str, Application] = {
     path: import_string(name) for path, name in settings.STREAMING_ROUTES.items()
 }

@@ -122,7 +122,8 @@ DATABASE_URL = env("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/healthc
 DATABASE_OWNER: dict[str, str] = parse_database_url(DATABASE_URL)
 DATABASE_APPLICATION: dict[str, str] = {
     **DATABASE_OWNER,
-    "USER": env("HEALTHCLOUD_DATABASE_USER", "healthcloud_app"),
+    # Roles belong to the whole server: the database's name keeps two installations apart.
+    "USER": env("HEALTHCLOUD_DATABASE_USER", f"{DATABASE_OWNER['NAME']}_app"),
     "PASSWORD": env("HEALTHCLOUD_DATABASE_PASSWORD", derive_key("database-application").hex()),
 }
 DATABASES = {
@@ -371,6 +372,8 @@ LEASE_SECONDS = env_int("HEALTHCLOUD_LEASE_SECONDS", default=10)
 TENANT_CONCURRENCY = env_int("HEALTHCLOUD_TENANT_CONCURRENCY", default=64)
 WORKER_PROCESSES = env_int("HEALTHCLOUD_WORKERS", default=2)
 WEB_THREADS = env_int("HEALTHCLOUD_WEB_THREADS", default=8)
+# Streams and websockets that one key (or person) may hold open in each web process.
+STREAMS_PER_KEY = env_int("HEALTHCLOUD_STREAMS_PER_KEY", default=100)
 
 # --- Sandbox ----------------------------------------------------------------------------------
 

@@ -62,18 +62,23 @@ class IdempotentRequest:
         *,
         key: str,
         project_id: str,
+        caller: str,
         method: str,
         path: str,
         body: bytes,
         now: datetime,
         complete: Callable[[HttpResponseBase], HttpResponseBase],
     ) -> "IdempotentRequest":
-        """Return the request with its fingerprint; raise InvalidIdempotencyKey for a bad key."""
+        """Return the request with its fingerprint; raise InvalidIdempotencyKey for a bad key.
+
+        `caller` says who asks and what they may do: another caller's answer is never replayed,
+        which may hold what only the first was allowed to see.
+        """
         if not 0 < len(key) <= 255 or not key.isascii() or not key.isprintable():
             raise InvalidIdempotencyKey(
                 f"`{HEADER}` is 1 to 255 printable ASCII characters, such as a UUID.", param=HEADER
             )
-        asked = hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
+        asked = hashlib.sha256(f"{caller}\n{method} {path}\n".encode() + body).digest()
         return cls(key, project_id, asked, now, complete)
 
 

@@ -248,6 +248,7 @@ class PlatformView(APIView):
         return idempotency.IdempotentRequest.build(
             key=key,
             project_id=self.scope.project_id or "",
+            caller=" ".join([self.actor.id, *sorted(self.principal.scopes)]),
             method=str(request.method),
             path=request.get_full_path(),
             body=request.body,

@@ -17,9 +17,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from healthcloud.api.errors import describe
+from healthcloud.api.renderers import dump_json
 from healthcloud.api.request_ids import RequestIdMiddleware
 from healthcloud.api.views import NO_METHODS, PlatformView
-from healthcloud.errors import BadRequest, Forbidden
+from healthcloud.errors import BadRequest, Forbidden, HealthCloudError
 from healthcloud.events import numbering, queries, selection
 from healthcloud.events.following import Admission
 from healthcloud.events.sse import event_message, retry_message
@@ -102,6 +104,21 @@ def admit(connection: dict[str, Any]) -> Admission | HttpResponseBase:
     if not isinstance(response, Admitted):
         return response
     return replace(response.admission, headers=dict(response.items()))
+
+
+def refusal(admission: Admission, error: HealthCloudError) -> HttpResponse:
+    """Return the answer to a caller who was admitted and then has to be refused."""
+    described = describe(error)
+    body = described.body(request_id=admission.headers.get("X-Request-Id", ""))
+    kept = {
+        name: value for name, value in admission.headers.items() if name.lower() != "content-type"
+    }
+    return HttpResponse(
+        dump_json({**body, **admission.scope.metadata()}),
+        status=described.status,
+        content_type="application/json",
+        headers={**kept, **described.headers},
+    )
 
 
 def check_origin(connection: dict[str, Any], admission: Admission) -> None:

@@ -18,7 +18,7 @@ from django.http.response import HttpResponseBase
 
 from healthcloud.errors import BadRequest, HealthCloudError
 from healthcloud.events import queries, selection
-from healthcloud.events.admission import admit, check_origin
+from healthcloud.events.admission import admit, check_origin, refusal
 from healthcloud.events.database import in_database
 from healthcloud.events.feed import Feed, hub
 from healthcloud.events.following import Admission, follow, place
@@ -52,12 +52,12 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             return
         try:
             check_origin(self.scope, admitted)
+            joined = hub().join(admitted.scope, admitted.credential)
+            self.feed = await self._open.enter_async_context(joined)
         except HealthCloudError as error:
-            await self._refuse(error.status, orjson.dumps({"error": _error(error)}))
+            await self._refuse(error.status, refusal(admitted, error).content)
             return
         self.admission = admitted
-        joined = hub().join(admitted.scope, admitted.credential)
-        self.feed = await self._open.enter_async_context(joined)
         await self.accept()
         last = self.feed.last
         await self._say("hello", last_sequence=last, **admitted.scope.metadata())

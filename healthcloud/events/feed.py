@@ -21,6 +21,7 @@ import redis.asyncio
 from django.conf import settings
 from django.utils import timezone
 
+from healthcloud.errors import RateLimited
 from healthcloud.events import queries
 from healthcloud.events.credentials import Credential, still_valid
 from healthcloud.events.database import in_database
@@ -155,6 +156,17 @@ def _read_new(scope: Scope, after: int, after_id: str) -> list[Event] | None:
         return queries.between(EVERYTHING, after, last, limit=BATCH)
 
 
+class TooManyStreams(RateLimited):
+    """The caller holds as many streams open as one key may."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"This key has {settings.STREAMS_PER_KEY} streams open, which is as many as it may."
+            " Close one, or follow several types with one stream.",
+            retry_after=10.0,
+        )
+
+
 class Hub:
     """The feeds of one event loop, its subscription, and its watch over credentials."""
 
@@ -167,7 +179,9 @@ class Hub:
 
     @contextlib.asynccontextmanager
     async def join(self, scope: Scope, credential: Credential) -> AsyncIterator[Feed]:
-        """Follow a tenant for as long as the block lasts."""
+        """Follow a tenant for as long as the block lasts; raises TooManyStreams."""
+        if self._credentials.get(credential, 0) >= settings.STREAMS_PER_KEY:
+            raise TooManyStreams
         feed = self._feeds.setdefault(scope.schema, Feed(scope))
         feed.streams += 1
         self._credentials[credential] = self._credentials.get(credential, 0) + 1

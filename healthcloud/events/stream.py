@@ -8,9 +8,9 @@ from typing import Any, Final, TypeAlias
 from django.http.response import HttpResponseBase
 
 from healthcloud.events import sse
-from healthcloud.events.admission import admit
+from healthcloud.events.admission import admit, refusal
 from healthcloud.events.database import in_database
-from healthcloud.events.feed import hub
+from healthcloud.events.feed import TooManyStreams, hub
 from healthcloud.events.following import Admission, follow, place
 
 Message: TypeAlias = dict[str, Any]
@@ -42,6 +42,13 @@ async def sse_application(scope: Message, receive: Receive, send: Send) -> None:
 
 
 async def _stream(admission: Admission, send: Send) -> None:
+    try:
+        await _follow(admission, send)
+    except TooManyStreams as error:
+        await _refuse(refusal(admission, error), send)
+
+
+async def _follow(admission: Admission, send: Send) -> None:
     async with hub().join(admission.scope, admission.credential) as feed:
         after, reset = await place(admission, feed)
         await send(_start(200, {**admission.headers, "X-Accel-Buffering": "no"}))

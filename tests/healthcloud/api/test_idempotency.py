@@ -124,3 +124,13 @@ def test_a_stored_answer_is_sealed(client_for: ClientFor, riverside_wide_scope: 
         stored = bytes(IdempotencyRecord.objects.get().body)
     assert first["secret"].encode() not in stored
     assert client.post("/v1/api-keys", body, format="json", **headers).json() == first
+
+
+def test_another_callers_answer_is_never_replayed(client_for: ClientFor) -> None:
+    body = {"name": "Lab", "scopes": ["org:admin"]}
+    strong = client_for("riverside")
+    issued = strong.post("/v1/api-keys", body, format="json", HTTP_IDEMPOTENCY_KEY="k-2").json()
+    weak = client_for("riverside", scopes=["keys:write"])
+    answer = weak.post("/v1/api-keys", body, format="json", HTTP_IDEMPOTENCY_KEY="k-2")
+    assert answer.status_code == 422
+    assert issued["secret"] not in answer.content.decode()

@@ -56,6 +56,7 @@ def idempotent(key: str, body: bytes = b"{}") -> idempotency.IdempotentRequest:
     return idempotency.IdempotentRequest.build(
         key=key,
         project_id="proj_riverside_screening",
+        caller="key_1",
         method="POST",
         path="/v1/x",
         body=body,

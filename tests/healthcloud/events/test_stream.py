@@ -9,7 +9,10 @@ from datetime import datetime
 
 import httpx
 import pytest
+from django.conf import settings
 from django.utils import timezone
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from healthcloud.actors import Actor
 from healthcloud.events import stream
@@ -190,6 +193,30 @@ def test_refusals_have_the_one_error_shape(
 def test_a_key_without_the_scope_is_refused(server: Server, live_key: Key) -> None:
     with listen(server, live_key(scopes=["fhir:read"])[0]) as stream_:
         assert stream_.response.status_code == 403
+
+
+def test_a_key_holds_only_so_many_streams_open(
+    server: Server, live_key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "STREAMS_PER_KEY", 2)
+    secret, other = live_key()[0], live_key()[0]
+    with listen(server, secret) as first, listen(server, secret) as second:
+        assert {first.response.status_code, second.response.status_code} == {200}
+        with listen(server, secret) as third:
+            third.response.read()
+            assert third.response.status_code == 429
+            assert third.response.headers["retry-after"] == "10"
+            assert third.response.json()["error"]["code"] == "rate_limited"
+            assert third.response.json()["organization_id"] == "org_live"
+        with pytest.raises(InvalidStatus) as refused:
+            connect(
+                f"ws://{server.host}/v1/events/ws",
+                additional_headers={"Authorization": f"Bearer {secret}"},
+                proxy=None,
+            )
+        assert refused.value.response.status_code == 429
+        with listen(server, other) as another:
+            assert another.response.status_code == 200
 
 
 def test_revoking_the_key_closes_the_stream(server: Server, live_key: Key, happen: Happen) -> None:

@@ -12,7 +12,7 @@ from healthcloud.runtime.bridge import AsgiMessage, WsgiBridge
 def exchange(
     application: Callable[..., Iterable[bytes]],
     *,
-    messages: list[AsgiMessage] | None = None,
+    messages: Iterable[AsgiMessage] | None = None,
     **scope: object,
 ) -> list[AsgiMessage]:
     """Send one request through a bridge and return what it sent."""
@@ -44,6 +44,26 @@ def exchange(
 def echo(environ, start_response) -> list[bytes]:
     start_response("201 Created", [("X-Path", environ["PATH_INFO"])])
     return [environ["wsgi.input"].read()]
+
+
+def test_of_a_body_without_end_nothing_is_kept_and_the_connection_closes() -> None:
+    chunk = {"type": "http.request", "body": b"x" * (8 << 20), "more_body": True}
+    read = 0
+
+    def endless() -> Iterator[AsgiMessage]:
+        nonlocal read
+        while True:
+            read += 1
+            yield chunk
+
+    def size(environ, start_response) -> list[bytes]:
+        start_response("413 Content Too Large", [])
+        return [environ["CONTENT_LENGTH"].encode(), environ["wsgi.input"].read()]
+
+    sent = exchange(size, messages=endless())
+    assert sent[0]["headers"] == [(b"connection", b"close")]
+    assert sent[1]["body"] == str((64 << 20) + 1).encode()
+    assert read == 9
 
 
 def test_it_passes_body_status_and_headers() -> None:
