@@ -169,8 +169,8 @@ class PlatformView(APIView):
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
             request
         )
+        self._authenticate()  # first, so that whatever is refused below answers its scope
         self._check_version()
-        self._authenticate()
         self._check_address()
         if self.reads_json and request.method in WRITES:
             self._read_body(request._request)

@@ -218,7 +218,8 @@ def test_the_version_header_is_echoed_or_refused(client_for: Callable[..., APICl
     assert client.get("/v1/echo")["HealthCloud-Version"] == "2026-11-01"
     echoed = client.get("/v1/echo", HTTP_HEALTHCLOUD_VERSION="2026-12-24")
     assert echoed["HealthCloud-Version"] == "2026-12-24"
-    assert client.get("/v1/echo", HTTP_HEALTHCLOUD_VERSION="2026-13-01").status_code == 400
+    refused = client.get("/v1/echo", HTTP_HEALTHCLOUD_VERSION="2026-13-01")
+    assert (refused.status_code, refused.json()["organization_id"]) == (400, "org_riverside")
 
 
 def test_an_archived_project_can_be_read_not_changed(client_for: Callable[..., APIClient]) -> None:
