@@ -18,6 +18,7 @@ BATCH: Final = 500
 EVERYTHING: Final = Selection(types=("*", "fhir.*"))
 
 _handlers: dict[str, Handler] = {}
+_held: dict[str, Callable[[], set[str]]] = {}
 
 
 class ListenerHeld(Exception):
@@ -30,6 +31,19 @@ def register(kind: str) -> Callable[[Handler], Handler]:
     def add(handler: Handler) -> Handler:
         _handlers[kind] = handler
         return handler
+
+    return add
+
+
+def register_held(kind: str) -> Callable[[Callable[[], set[str]]], Callable[[], set[str]]]:
+    """Register `fn()`, which returns the refs of a kind that can't take events now.
+
+    Asked once a dispatch, so that many held listeners, each far behind, cost nothing.
+    """
+
+    def add(held: Callable[[], set[str]]) -> Callable[[], set[str]]:
+        _held[kind] = held
+        return held
 
     return add
 
@@ -50,7 +64,9 @@ def dispatch(scope: Scope) -> None:
     with tenant_scope(everything):
         last = number_committed()
     with tenant_scope(everything):
-        names = list(Listener.objects.filter(cursor__lt=last).values_list("name", flat=True))
+        held = {f"{kind}:{ref}" for kind, refs in _held.items() for ref in refs()}
+        behind = Listener.objects.filter(cursor__lt=last).values_list("name", flat=True)
+        names = [name for name in behind if name not in held]
     for name in names:
         while _hand_over(everything, name, last):
             pass

@@ -33,6 +33,13 @@ def deliver_to_webhook(webhook_id: str, events: Sequence[Event]) -> None:
     deliveries.create(webhook, chosen, now=timezone.now())
 
 
+@listeners.register_held(webhooks.LISTENER)
+def paused_webhooks() -> set[str]:
+    """Return the webhooks whose events wait for them."""
+    paused = Webhook.objects.filter(status=Webhook.Status.PAUSED)
+    return set(paused.values_list("id", flat=True))
+
+
 @register(deliveries.DELIVER_KIND, deliveries.QUEUE, max_attempts=_MANY)
 def deliver(work: ClaimedWork) -> Done | RetryAt:
     """Make the next attempt of a delivery."""

@@ -11,7 +11,7 @@ from standardwebhooks import WebhookVerificationError
 
 from healthcloud.actors import Actor
 from healthcloud.audit.models import AuditEvent
-from healthcloud.events import attempts
+from healthcloud.events import attempts, listeners
 from healthcloud.events.models import Delivery, Event, Webhook
 from healthcloud.events.services import publish
 from healthcloud.ledger.worker import run_until_idle
@@ -196,6 +196,32 @@ def test_a_paused_webhook_keeps_what_happens_and_sends_it_when_resumed(
     run_until_idle()
     assert len(receiver.received) == 12
     assert len({request.headers["webhook-id"] for request in receiver.received}) == 12
+
+
+def test_a_paused_webhook_costs_a_dispatch_nothing(
+    hook: dict[str, str],
+    happen: Callable[..., Event],
+    riverside_scope: Scope,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tenant_scope(riverside_scope):
+        Webhook.objects.filter(id=hook["id"]).update(status=Webhook.Status.PAUSED)
+    happen()
+    tried: list[str] = []
+    hand_over = listeners._hand_over
+
+    def counted(scope: Scope, name: str, last: int) -> bool:
+        tried.append(name)
+        return hand_over(scope, name, last)
+
+    monkeypatch.setattr(listeners, "_hand_over", counted)
+    run_until_idle()
+    assert f"webhook:{hook['id']}" not in tried
+    with tenant_scope(riverside_scope):
+        Webhook.objects.filter(id=hook["id"]).update(status=Webhook.Status.ACTIVE)
+    happen()
+    run_until_idle()
+    assert f"webhook:{hook['id']}" in tried
 
 
 def test_gone_disables_and_says_so(
