@@ -64,6 +64,8 @@ def django_db_setup(
     with _owner(maintenance) as admin:
         admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
         admin.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
+    # Processes that tests start get the database's URL and must log in as the same role.
+    os.environ["HEALTHCLOUD_DATABASE_USER"] = settings.DATABASE_APPLICATION["USER"]
     settings.DATABASE_OWNER["NAME"] = name
     connections["default"].settings_dict["NAME"] = name
     connections.settings["default"]["NAME"] = name

@@ -95,7 +95,7 @@ def wait_for(url: str, seconds: float = 40) -> None:
     raise TimeoutError(f"{url} did not answer")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its worker must not do the work of other modules' tests
 def site(
     django_db_setup: None,
     django_db_blocker: DjangoDbBlocker,

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-from django.db import connection
 
 from healthcloud.organizations.models import Environment
 from healthcloud.tenancy import provisioning
@@ -25,6 +24,6 @@ def test_a_tenant_in_use_is_a_conflict_and_stays_as_it_is(
         with pytest.raises(TenantInUse, match="in use; try again"):
             change(environment)
         user.rollback()
-    with connection.cursor() as cursor:
+    with owner_connection() as owner, owner.cursor() as cursor:
         cursor.execute("SELECT to_regclass(%s)", [f"{live_tenant.schema}.fhir_resource"])
         assert cursor.fetchone()[0] is not None

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from django.conf import settings as configuration
 from django.db import connection, transaction
 from django.db.utils import ProgrammingError
 
@@ -18,6 +19,7 @@ from healthcloud.tenancy.scope import (
     tenant_scope,
 )
 
+LOGIN = configuration.DATABASE_APPLICATION["USER"]
 SETTINGS = (
     "SELECT current_schema(), current_user, current_setting('hc.project', true),"
     " current_setting('hc.project_number', true)"
@@ -54,7 +56,7 @@ def test_it_sets_schema_role_and_project(riverside_scope: Scope) -> None:
 def test_it_returns_to_the_public_schema(riverside_scope: Scope) -> None:
     with tenant_scope(riverside_scope):
         pass
-    assert settings()[:2] == ("public", "healthcloud_app")
+    assert settings()[:2] == ("public", LOGIN)
 
 
 def test_a_nested_scope_gives_the_outer_one_back(
@@ -80,7 +82,7 @@ def test_an_error_in_a_nested_scope_gives_the_outer_one_back(
 def test_public_scope_leaves_the_tenants_role_and_returns(riverside_scope: Scope) -> None:
     with tenant_scope(riverside_scope):
         with public_scope():
-            assert settings()[:2] == ("public", "healthcloud_app")
+            assert settings()[:2] == ("public", LOGIN)
             with pytest.raises(NoTenantScope):
                 active_scope()
         assert settings()[:2] == (riverside_scope.schema, riverside_scope.schema)
