@@ -71,15 +71,27 @@ def principal_for_key(
         scopes=frozenset(key.scopes),
         key_id=key.id,
         rate_limit=rate_limit_for(key.plan, key.environment),
-        find_project=partial(queries.find_project_reference, key.organization_id),
+        find_project=partial(_find_project, key),
     )
 
 
 def _project_of(key: KeyRow) -> ProjectReference | None:
-    if key.project_id is None or key.project_number is None:
+    return _reference(key.project_id, key.project_number, key.project_status)
+
+
+def _find_project(key: KeyRow, project_id: str) -> ProjectReference | None:
+    """Return a project of the key's organization; the one the request names came with the key."""
+    if project_id == key.named_id:
+        return _reference(key.named_id, key.named_number, key.named_status)
+    return queries.find_project_reference(key.organization_id, project_id)
+
+
+def _reference(
+    project_id: str | None, number: int | None, status: str | None
+) -> ProjectReference | None:
+    if project_id is None or number is None:
         return None
-    archived = key.project_status == Project.Status.ARCHIVED
-    return ProjectReference(key.project_id, key.project_number, archived=archived)
+    return ProjectReference(project_id, number, archived=status == Project.Status.ARCHIVED)
 
 
 def _check_key(key: KeyRow, *, digest: bytes | None, now: datetime) -> None:

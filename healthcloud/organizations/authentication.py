@@ -30,14 +30,16 @@ class MalformedAuthorization(Unauthorized):
     """The Authorization header is not `Bearer …`."""
 
 
-def authenticate_bearer(token: str, *, now: datetime, client_ip: str | None) -> Principal:
-    """Return the caller whose key or token this is.
+def authenticate_bearer(
+    token: str, *, now: datetime, client_ip: str | None, named: str | None = None
+) -> Principal:
+    """Return the caller whose key or token this is; `named` is the project the request names.
 
     The key is looked up on each call, by one indexed query, so that revoking it holds for the
     next request on every process. Raises Unauthorized with what to do.
     """
     if token.count(".") == 2:
-        return _authenticate_token(token, now=now, client_ip=client_ip)
+        return _authenticate_token(token, now=now, client_ip=client_ip, named=named)
     parsed = keys.parse(token)
     if parsed is None:
         raise InvalidCredential(
@@ -45,7 +47,7 @@ def authenticate_bearer(token: str, *, now: datetime, client_ip: str | None) -> 
             " Copy it again, or create one in Studio under Settings."
         )
     _, digest = parsed
-    key = queries.find_key_by_digest(digest)
+    key = queries.find_key_by_digest(digest, named=named)
     if key is None:
         raise InvalidCredential("This API key is unknown. Create one in Studio under Settings.")
     principal = access.principal_for_key(key, digest=digest, now=now, client_ip=client_ip)
@@ -87,7 +89,9 @@ def token_expiry(request: HttpRequest) -> datetime | None:
     return datetime.fromtimestamp(float(claims["exp"]), tz=UTC)
 
 
-def _authenticate_token(token: str, *, now: datetime, client_ip: str | None) -> Principal:
+def _authenticate_token(
+    token: str, *, now: datetime, client_ip: str | None, named: str | None
+) -> Principal:
     try:
         claims = jwt.decode(token, _signing_key(), algorithms=[_ALGORITHM]).claims
         expires_at, key_id = float(claims["exp"]), str(claims["sub"])
@@ -98,7 +102,7 @@ def _authenticate_token(token: str, *, now: datetime, client_ip: str | None) -> 
         ) from error
     if claims.get("iss") != _ISSUER or expires_at <= now.timestamp():
         raise InvalidCredential("This token has expired. Get a new one from POST /v1/auth/token.")
-    key = queries.find_key_by_id(key_id)
+    key = queries.find_key_by_id(key_id, named=named)
     if key is None:
         raise InvalidCredential("The API key behind this token is gone.")
     principal = access.principal_for_key(key, digest=None, now=now, client_ip=client_ip)
@@ -118,8 +122,12 @@ class BearerAuthentication(BaseAuthentication):
             raise MalformedAuthorization(
                 "The header must be `Authorization: Bearer hc_test_sk_…` (or `hc_live_sk_…`)."
             )
+        query = request._request.GET
         principal = authenticate_bearer(
-            token.strip(), now=timezone.now(), client_ip=access.client_address(request._request)
+            token.strip(),
+            now=timezone.now(),
+            client_ip=access.client_address(request._request),
+            named=request.META.get("HTTP_HEALTHCLOUD_PROJECT") or query.get("project_id"),
         )
         return principal, principal
 

@@ -1,5 +1,6 @@
 """Reads of the public schema: keys, projects, members."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -24,7 +25,10 @@ PLAN_LIMITS: Final[dict[str, RateLimit | None]] = {
 
 
 class KeyRow(NamedTuple):
-    """A key with all that authentication needs of what it belongs to."""
+    """A key with all that authentication needs of what it belongs to.
+
+    `named_…` is the project that the request names, if it is one of the key's organization.
+    """
 
     id: str
     name: str
@@ -44,37 +48,46 @@ class KeyRow(NamedTuple):
     project_id: str | None
     project_number: int | None
     project_status: str | None
+    named_id: str | None
+    named_number: int | None
+    named_status: str | None
 
 
 # Every request with a key runs this; as SQL it takes a quarter of the time of the same queryset.
 _KEY: Final = """
 SELECT k.id, k.name, k.digest, k.previous_expires_at, k.scopes, k.allowed_addresses, k.expires_at,
        k.revoked_at, k.last_used_at, o.id, o.plan, e.id, e.kind, e.schema_name, e.status,
-       p.id, p.number, p.status
+       p.id, p.number, p.status, n.id, n.number, n.status
 FROM organizations_apikey k
 JOIN organizations_environment e ON e.id = k.environment_id
 JOIN organizations_organization o ON o.id = k.organization_id
 LEFT JOIN organizations_project p ON p.id = k.project_id
+LEFT JOIN organizations_project n ON n.id = %s AND n.organization_id = k.organization_id
 WHERE """
-# So does every request that names a project with an organization-wide key.
 _PROJECT: Final = """
 SELECT id, number, status FROM organizations_project WHERE id = %s AND organization_id = %s
 """
 
 
-def find_key_by_digest(digest: bytes) -> KeyRow | None:
-    """Return the key whose current or previous secret has this digest."""
-    return _find_key("k.digest = %s OR k.previous_digest = %s", [digest, digest])
+def find_key_by_digest(digest: bytes, *, named: str | None = None) -> KeyRow | None:
+    """Return the key whose current or previous secret has this digest.
+
+    `named` is the id of a project to look up with it, for a request that names one.
+    """
+    return _find_key("k.digest = %s OR k.previous_digest = %s", named, [digest, digest])
 
 
-def find_key_by_id(key_id: str) -> KeyRow | None:
-    """Return the key of this id."""
-    return _find_key("k.id = %s", [key_id])
+def find_key_by_id(key_id: str, *, named: str | None = None) -> KeyRow | None:
+    """Return the key of this id, and the project named, as `find_key_by_digest` does."""
+    return _find_key("k.id = %s", named, [key_id])
 
 
-def _find_key(condition: str, parameters: list[str | bytes]) -> KeyRow | None:
+def _find_key(
+    condition: str, named: str | None, parameters: Sequence[str | bytes]
+) -> KeyRow | None:
+    known = None if named is None or "\x00" in named else named
     with connection.cursor() as cursor:
-        cursor.execute(_KEY + condition, parameters)
+        cursor.execute(_KEY + condition, [known, *parameters])
         row = cursor.fetchone()
     return None if row is None else KeyRow(*row)
 

@@ -7,9 +7,10 @@ import pytest
 from django.test import override_settings
 from rest_framework.test import APIClient
 
+from healthcloud.errors import NotFound
 from healthcloud.organizations import keys
 from healthcloud.organizations.authentication import authenticate_bearer, issue_token
-from healthcloud.organizations.models import ApiKey, Organization
+from healthcloud.organizations.models import ApiKey, Organization, Project
 
 pytestmark = pytest.mark.django_db
 ClientFor = Callable[..., APIClient]
@@ -121,6 +122,31 @@ def test_a_key_is_looked_up_by_one_query(
         principal = authenticate_bearer(client.secret, now=now, client_ip=None)
     assert principal.project_id == "proj_riverside_screening"
     assert principal.rate_limit is None
+
+
+def test_the_project_that_a_request_names_is_looked_up_with_the_key(
+    client_for: ClientFor, now: datetime, django_assert_num_queries: Callable[..., object]
+) -> None:
+    client = client_for("riverside", last_used_at=now)
+    named = "proj_riverside_screening"
+    with django_assert_num_queries(1):
+        principal = authenticate_bearer(client.secret, now=now, client_ip=None, named=named)
+        found = principal.resolve_project(named)
+    assert found is not None
+    assert found.id == named
+    Project.objects.filter(pk=named).update(status=Project.Status.ARCHIVED)
+    principal = authenticate_bearer(client.secret, now=now, client_ip=None, named=named)
+    assert getattr(principal.resolve_project(named), "archived", False)
+
+
+@pytest.mark.parametrize("named", ["proj_lakeside_screening", "proj_none", "proj_\x00"])
+def test_a_project_of_others_is_not_found_with_the_key(
+    client_for: ClientFor, now: datetime, named: str
+) -> None:
+    client = client_for("riverside")
+    principal = authenticate_bearer(client.secret, now=now, client_ip=None, named=named)
+    with pytest.raises(NotFound):
+        principal.resolve_project(named)
 
 
 def test_the_plan_sets_the_limit_of_production(client_for: ClientFor, now: datetime) -> None:
