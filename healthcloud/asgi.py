@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcloud.settings")
 
@@ -43,7 +44,7 @@ _websockets = AuthMiddlewareStack(
     URLRouter(
         [
             *(route for name in settings.WEBSOCKET_ROUTES for route in import_string(name)),
-            re_path("", _no_websocket),
+            re_path("", cast(Any, _no_websocket)),  # Channels routes to ASGI applications
         ]
     )
 )
