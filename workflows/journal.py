@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.db.models import F
 
 from healthcloud.actors import Actor
-from healthcloud.events.services import publish
+from healthcloud.events.services import publish_all
 from healthcloud.ledger.handlers import LeaseLost
 from healthcloud.tenancy.scope import Scope
 from workflows.definition import Step
@@ -204,11 +204,11 @@ class Journal:
 
     # --- writing ------------------------------------------------------------------------------
 
-    def fence(self) -> None:
-        """Lock the run's row, and raise unless it is still ours: LeaseLost, RunEnded."""
+    def fence(self, **changes: object) -> None:
+        """Lock and change the run's row; raise unless it is still ours: LeaseLost, RunEnded."""
         held = Run.objects.filter(
             id=self.run.id, token=self.run.token, status=RunStatus.RUNNING
-        ).update(size=F("size") + self.written)
+        ).update(size=F("size") + self.written, **changes)
         self.written = 0
         if held:
             return
@@ -239,8 +239,7 @@ class Journal:
             Task.objects.filter(id__in=self.expired, status=TaskStatus.OPEN).update(
                 status=TaskStatus.EXPIRED
             )
-        for type_, payload, now in self.events:
-            publish(type=type_, payload=payload, actor=self.actor, now=now)
+        publish_all(self.events, actor=self.actor)
 
     def written_down(self) -> None:
         """Forget what was noted, after the commit."""

@@ -8,14 +8,12 @@ import random
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-from django.db.models import Value
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from healthcloud.actors import Actor
-from healthcloud.events.services import publish
+from healthcloud.events.services import Happening, publish, publish_all
 from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome, RetryAt
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from workflows.definition import Definition
@@ -40,6 +38,12 @@ from workflows.steps.errors import step_error
 from workflows.steps.registry import Waits
 
 Clock = Callable[[], datetime]
+_TAKE: Final = """
+UPDATE workflows_run
+   SET token = %s, status = 'running', resume_at = NULL, started_at = coalesce(started_at, %s)
+ WHERE id = %s AND token < %s AND NOT status = ANY(%s)
+RETURNING *
+"""
 
 
 def carry(work: ClaimedWork) -> Outcome:
@@ -65,22 +69,12 @@ def carry(work: ClaimedWork) -> Outcome:
 
 def take(work: ClaimedWork, now: datetime) -> Run | None:
     """Make the run ours by writing the claim's token; None when it is over or gone."""
-    taken = (
-        Run.objects.filter(id=work.ref, token__lt=work.token)
-        .exclude(status__in=FINAL)
-        .update(
-            token=work.token,
-            status=RunStatus.RUNNING,
-            resume_at=None,
-            started_at=Coalesce("started_at", Value(now)),
-        )
-    )
-    run = Run.objects.filter(id=work.ref).first()
-    if run is None or run.final:
+    for run in Run.objects.raw(_TAKE, [work.token, now, work.ref, work.token, list(FINAL)]):
+        return run
+    found = Run.objects.filter(id=work.ref).first()
+    if found is None or found.final:
         return None
-    if not taken:
-        raise LeaseLost
-    return run
+    raise LeaseLost
 
 
 def give_up(work: ClaimedWork, error: str) -> None:
@@ -102,10 +96,16 @@ def end_run(
     run.error = error
     run.finished_at = now
     run.save(update_fields=["status", "output", "error", "finished_at"])
+    publish_all([ending(run)], actor=actor_of(run))
+
+
+def ending(run: Run) -> Happening:
+    """Return the event that says how a run ended."""
     payload = timed(run)
-    if error is not None:
-        payload |= {"code": error["code"]} | ({"step_id": error["step"]} if error["step"] else {})
-    publish(type=f"workflow.{status}", payload=payload, actor=actor_of(run), now=now)
+    if run.error is not None:
+        payload |= {"code": run.error["code"]}
+        payload |= {"step_id": run.error["step"]} if run.error["step"] else {}
+    return f"workflow.{run.status}", payload, run.finished_at or run.created_at
 
 
 def actor_of(run: Run) -> Actor:
@@ -346,10 +346,13 @@ class Carrier:
 
     def finish(self, status: str, *, output: object = None, error: Json | None = None) -> Outcome:
         """Write the last steps and the end of the run together."""
+        run = self.run
+        now = self.clock()
         with tenant_scope(self.scope):
-            self.journal.fence()
+            self.journal.fence(status=status, output=output, error=error, finished_at=now)
+            run.status, run.output, run.error, run.finished_at = status, output, error, now
+            self.journal.events.append(ending(run))
             self.journal.flush()
-            end_run(self.run, status, self.clock(), output=output, error=error)
         self.written()
         return Done()
 

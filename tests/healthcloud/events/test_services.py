@@ -1,5 +1,6 @@
 """Publishing: what is written, in whose transaction, and what is refused."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -9,7 +10,7 @@ from healthcloud.actors import Actor
 from healthcloud.events.catalog import InvalidPayload, UnknownEventType
 from healthcloud.events.models import Event, Listener
 from healthcloud.events.numbering import number_committed
-from healthcloud.events.services import publish
+from healthcloud.events.services import publish, publish_all
 from healthcloud.ledger.models import DueWork
 from healthcloud.tenancy.scope import NoTenantScope, Scope, public_scope, tenant_scope
 
@@ -37,6 +38,27 @@ def test_publishing_is_one_statement(
 ) -> None:
     with django_assert_num_queries(1):
         publish(type="workflow.completed", payload=COMPLETED, actor=alice_actor, now=now)
+
+
+def test_several_are_published_in_their_order_by_one_statement(
+    in_riverside: Scope,
+    alice_actor: Actor,
+    now: datetime,
+    django_assert_num_queries: Callable[..., object],
+) -> None:
+    types = ["workflow.step.completed"] * 3 + ["workflow.completed"]
+    happenings = [(type_, COMPLETED | {"step_id": f"s{n}"}, now) for n, type_ in enumerate(types)]
+    with django_assert_num_queries(1):
+        events = publish_all(happenings, actor=alice_actor)
+    stored = Event.objects.filter(event_id__in=[event.id for event in events]).order_by("position")
+    assert [(row.type, row.payload["step_id"]) for row in stored] == [
+        (type_, f"s{n}") for n, type_ in enumerate(types)
+    ]
+    assert [row.position for row in stored] == [event.position for event in events]
+    with django_assert_num_queries(0):
+        assert publish_all([], actor=alice_actor) == []
+    with pytest.raises(UnknownEventType):
+        publish_all([*happenings, ("workflow.exploded", {}, now)], actor=alice_actor)
 
 
 def test_numbers_follow_the_order_of_insertion_and_repeat_nothing(
