@@ -25,6 +25,7 @@ _LATER: Final = frozenset(
     {"application/fhir+json", "application/fhir+xml", "application/merge-patch+json"}
 )
 _MAX_OPERATIONS: Final = 1000
+_MAX_COPIED: Final = 8 * 1024 * 1024
 _OPERATIONS: Final = frozenset({"add", "remove", "replace", "move", "copy", "test"})
 
 Json = Any  # a JSON value of any kind
@@ -109,12 +110,24 @@ def _is_pointer(value: Json) -> bool:
 
 def apply(content: bytes, operations: list[JsonObject]) -> ParsedResource:
     """Return the resource after all operations; decimals keep their digits."""
-    document = _decode(content)
-    for operation in operations:
-        document = _apply(document, operation)
+    document, copied = _decode(content), 0
+    try:
+        for operation in operations:
+            if operation["op"] == "copy":  # each may double what the one before has made
+                copied += len(_encode(_get(document, operation["from"])))
+            if copied > _MAX_COPIED:
+                raise PatchFailed(f"The patch copies more than {_MAX_COPIED} bytes.")
+            document = _apply(document, operation)
+        content = _encode(document)
+    except RecursionError:
+        raise PatchFailed("The patch nests values too deeply.") from None
     if not isinstance(document, dict):
         raise PatchFailed("The patch replaces the resource by something that is none.")
-    return parse(msgspec.json.encode(document, enc_hook=_encode_digits))
+    return parse(content)
+
+
+def _encode(value: Json) -> bytes:
+    return msgspec.json.encode(value, enc_hook=_encode_digits)
 
 
 class _Digits:
@@ -159,7 +172,7 @@ def _apply(document: Json, operation: JsonObject) -> Json:
             raise PatchFailed("Nothing can be moved into itself.")
         document = _remove(document, operation["from"])
     else:
-        value = _decode(msgspec.json.encode(value, enc_hook=_encode_digits))
+        value = _decode(_encode(value))
     return _add(document, path, value)
 
 

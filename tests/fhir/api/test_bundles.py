@@ -290,3 +290,23 @@ def test_a_malformed_bundle_is_400(alice_client: APIClient, kind: str, entries: 
     assert response.status_code == 400
     assert response.json()["resourceType"] == "OperationOutcome"
     assert total(alice_client) == 0
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [{"op": "copy", "from": "/name", "path": f"/name/0/x{i}"} for i in range(40)],
+        [{"op": "copy", "from": "", "path": f"/a{i}"} for i in range(40)],
+        [{"op": "add", "path": "/a" * depth, "value": {}} for depth in range(1, 1000)],
+    ],
+    ids=["doubling", "doubling the whole", "nesting"],
+)
+def test_a_patch_that_grows_without_end_is_refused(
+    alice_client: APIClient, operations: list[dict[str, object]]
+) -> None:
+    send(alice_client, "transaction", [entry("PUT", "Patient/a", {**PATIENT, "id": "a"})])
+    answer = alice_client.patch(
+        "/v1/fhir/Patient/a", json.dumps(operations), content_type="application/json-patch+json"
+    )
+    assert answer.status_code in {400, 422}
+    assert alice_client.get("/v1/fhir/Patient/a")["ETag"] == 'W/"1"'
