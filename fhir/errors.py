@@ -104,6 +104,6 @@ class InvalidResource(ValidationFailed):
 class NotSupported(HealthCloudError):
     """R4 defines this, and this server does not do it yet."""
 
-    code = "bad_request"
+    code = "not_supported"
     status = 501
     issue_code: ClassVar[str] = "not-supported"

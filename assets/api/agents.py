@@ -13,7 +13,7 @@ from assets.api.documentation import OBJECT, PAGE, text
 from assets.models import AgentRun, Deployment, RunStatus
 from assets.sdk import Json
 from assets.statistics import AgentStatistics, agent_statistics, is_agent
-from healthcloud.api.pagination import paginate
+from healthcloud.api.pagination import page_of, paginate
 from healthcloud.api.views import PlatformView
 from healthcloud.identifiers import new_id
 
@@ -29,8 +29,7 @@ class Agents(PlatformView):
         agents = [item for item in rows if is_agent(item)]
         statistics = agent_statistics(agents)
         data = [_agent(item, statistics[item.id]) for item in agents]
-        meta = {"cursor": None, "has_more": False, "total": len(data)}
-        return Response({"data": data, "meta": meta})
+        return Response(page_of(data, request))
 
 
 class AgentRuns(PlatformView):

@@ -13,6 +13,7 @@ from assets.api.documentation import OBJECT, text
 from assets.manifest import Manifest
 from assets.models import Deployment, Installation
 from assets.sdk import Json
+from healthcloud.api.pagination import page_of
 from healthcloud.api.views import PlatformView
 from healthcloud.errors import Forbidden
 
@@ -43,8 +44,7 @@ class Assets(PlatformView):
         ]
         installed = _installed(self.scope.project_id)
         data = [represent.asset(item, installed.get(item.id), self.scope) for item in found]
-        meta = {"cursor": None, "has_more": False, "total": len(data)}
-        return Response({"data": data, "meta": meta})
+        return Response(page_of(data, request))
 
 
 class AssetDetail(PlatformView):
@@ -95,8 +95,7 @@ class Integrations(PlatformView):
         data = [
             _integration(item, installed.get(item.id), deployed.get(item.id)) for item in connectors
         ]
-        meta = {"cursor": None, "has_more": False, "total": len(data)}
-        return Response({"data": data, "meta": meta})
+        return Response(page_of(data, request))
 
 
 class IntegrationDetail(PlatformView):

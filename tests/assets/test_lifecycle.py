@@ -347,3 +347,15 @@ def test_an_app_installs_what_it_requires(alice_client: APIClient, riverside_sco
     refused = alice_client.delete(f"/v1/asset-installations/{required.id}")
     assert refused.status_code == 409
     assert refused.json()["error"]["details"]["required_by"] == ["app_uti_screening_v1"]
+
+
+@pytest.mark.parametrize("route", ["assets", "integrations", "agents"])
+def test_lists_in_memory_are_paged_like_all_others(alice_client: APIClient, route: str) -> None:
+    assert alice_client.get(f"/v1/{route}?limit=0").status_code == 400
+    assert alice_client.get(f"/v1/{route}?cursor=rubbish").status_code == 400
+    first = alice_client.get(f"/v1/{route}?limit=1").json()
+    assert len(first["data"]) <= 1
+    if first["meta"]["has_more"]:
+        cursor = first["meta"]["cursor"]
+        second = alice_client.get(f"/v1/{route}?limit=1&cursor={cursor}").json()
+        assert second["data"][0]["id"] != first["data"][0]["id"]

@@ -30,8 +30,8 @@ class KeyView(OrganizationView):
     def keys(self) -> QuerySet[ApiKey]:
         """Return the keys that the caller may see."""
         rows = queries.keys_of(self.organization_id, self.principal.environment)
-        if self.principal.project_id is not None:
-            rows = rows.filter(project_id=self.principal.project_id)
+        if self.scope.project_id is not None:
+            rows = rows.filter(project_id=self.scope.project_id)
         return rows.select_related("environment")
 
     def find(self, key_id: str) -> ApiKey:

@@ -42,7 +42,7 @@ class OrganizationCreation(serializers.Serializer[Organization]):
     """A new organization."""
 
     name = serializers.CharField(max_length=200)
-    slug = serializers.SlugField(max_length=50, required=False)
+    slug = serializers.SlugField(max_length=50, required=False, allow_null=True)
 
 
 class OrganizationChange(serializers.Serializer[Organization]):
@@ -81,7 +81,7 @@ class ProjectCreation(serializers.Serializer[Project]):
     """A new project."""
 
     name = serializers.CharField(max_length=200)
-    slug = serializers.SlugField(max_length=50, required=False)
+    slug = serializers.SlugField(max_length=50, required=False, allow_null=True)
     blueprint = serializers.CharField(max_length=100, required=False, allow_null=True)
     metadata = MetadataField(required=False)
 

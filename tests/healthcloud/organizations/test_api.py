@@ -503,3 +503,19 @@ def test_a_token_can_not_have_more_scopes_than_its_key(client_for: ClientFor) ->
     assert refused.status_code == 403
     narrowed = client.post("/v1/auth/token", {"scope": "Observation:read"}, format="json")
     assert narrowed.json()["scope"] == "Observation:read"
+
+
+def test_naming_a_project_lists_its_keys_only(client_for: ClientFor) -> None:
+    client = client_for("riverside")
+    for name in ("screening", "referrals"):
+        body = {"name": name, "project_id": f"proj_riverside_{name}", "scopes": ["fhir:read"]}
+        assert client.post("/v1/api-keys", body, format="json").status_code == 201
+    listed = client.get("/v1/api-keys?project_id=proj_riverside_referrals").json()
+    assert [key["name"] for key in listed["data"]] == ["referrals"]
+
+
+def test_a_project_may_leave_its_slug_open_with_null(client_for: ClientFor) -> None:
+    answer = client_for("riverside").post(
+        "/v1/projects", {"name": "Open", "slug": None}, format="json"
+    )
+    assert (answer.status_code, answer.json()["slug"]) == (201, "open")
