@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.db.models import F
 
 from healthcloud.actors import Actor
-from healthcloud.events.services import publish_all
+from healthcloud.events.services import Happening, publish_all
 from healthcloud.ledger.handlers import LeaseLost
 from healthcloud.tenancy.scope import Scope
 from workflows.definition import Step
@@ -54,7 +54,7 @@ class Journal:
     fresh: list[StepRun] = field(default_factory=list)
     changed: dict[str, StepRun] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
-    events: list[tuple[str, dict[str, object], datetime]] = field(default_factory=list)
+    events: list[Happening] = field(default_factory=list)
     taken: dict[str, str] = field(default_factory=dict)  # signal id → path
     expired: list[str] = field(default_factory=list)
     written: int = 0

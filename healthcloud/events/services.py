@@ -110,7 +110,7 @@ def _insert(events: Sequence[Event]) -> tuple[bool, str]:
     return awaited, transaction_id
 
 
-def _values(event: Event) -> list[object]:
+def _values(event: Event) -> list[str | datetime]:
     return [
         event.event_id,
         event.project_id,

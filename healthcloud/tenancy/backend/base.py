@@ -34,6 +34,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
     """A connection that knows which context its current transaction is in."""
 
     context: Context | None = None
+    health_check_done: bool  # Django's: False from one request to the next one's first cursor
     _used_at = 0.0
     session_wide = False  # True on the owner's connection while it migrates
 
@@ -110,7 +111,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
         super().close_if_health_check_failed()
 
     def _cursor(self, name: str | None = None) -> CursorWrapper:
-        cursor = super()._cursor(name)
+        cursor: CursorWrapper = super()._cursor(name)
         self._used_at = time.monotonic()
         return cursor
 
