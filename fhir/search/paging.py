@@ -91,6 +91,8 @@ def _typed(value: int | str, sql_type: str) -> object:
         return datetime.fromisoformat(str(value))
     if sql_type == "double precision":
         return float(value)
+    if "\0" in str(value):
+        raise ValueError("NUL")
     return str(value)
 
 

@@ -61,6 +61,8 @@ def issue(principal: Principal, scope: Scope, *, now: datetime) -> IssuedTicket:
 
 def redeem(text: str, *, now: datetime) -> Principal:
     """Return the caller a ticket stands for, and use it up; raise TicketRefused."""
+    if "\0" in text:
+        raise TicketRefused
     tenant, _, token = text.removeprefix(_PREFIX).partition(".")
     environments: Any = apps.get_model("organizations", "Environment").objects
     environment = environments.filter(pk=f"env_{tenant}", status="active").first()

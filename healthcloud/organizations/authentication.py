@@ -164,6 +164,8 @@ def session_principal(request: HttpRequest, user: User) -> Principal | None:
     `organization_id`, else the person's first; the environment is the one in the header
     `HealthCloud-Environment` or the query `environment`, else the sandbox.
     """
+    if any("\0" in request.GET.get(name, "") for name in ("organization_id", "environment")):
+        raise BadRequest("The address holds the character U+0000.")
     named = request.headers.get("HealthCloud-Organization") or request.GET.get("organization_id")
     membership = queries.find_membership(user.pk, organization_id=named)
     if membership is None:

@@ -5,6 +5,7 @@ Elsewhere is another organization, another project of one's own, and the other e
 holds a row of every kind, marked with a word that must never be in an answer to somebody else.
 """
 
+import base64
 import json
 import re
 import subprocess
@@ -280,6 +281,24 @@ def test_no_route_enters_a_project_that_is_not_the_keys(
         answer = client.generic(method.upper(), re.sub(r"{\w+}", "Patient", path), **header)
         expected = {status} if path not in open_to_all else {200, status}
         assert answer.status_code in expected | {400, 404}, (method, path, answer.content)
+
+
+@pytest.mark.django_db
+def test_the_character_nul_is_refused_and_no_fault_of_ours(
+    client_for: ClientFor, alice: object
+) -> None:
+    stranger, browser = (APIClient(raise_request_exception=False) for _ in range(2))
+    browser.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+    cursor = base64.urlsafe_b64encode(b'["a\\u0000",1]').decode()
+    answers = [
+        stranger.get("/v1/events/stream?ticket=tkt_%00.x"),
+        browser.get("/v1/projects?organization_id=%00"),
+        browser.get("/v1/projects?environment=%00"),
+        client_for("riverside", project="screening").get(
+            f"/v1/fhir/Patient?_sort=_id&_cursor={cursor}"
+        ),
+    ]
+    assert [answer.status_code for answer in answers] == [401, 400, 400, 400]
 
 
 # --- Two organizations at full speed ----------------------------------------------------------
