@@ -72,10 +72,11 @@ class ApiKeys(KeyView):
         """Create a key; its `secret` is answered this once."""
         self.refuse_token()
         data = self.validated(ApiKeyCreation)
+        scopes = data.get("scopes")
         issued = services.create_api_key(
             environment=self.environment(),
             name=str(data["name"]),
-            scopes=cast("list[str]", data.get("scopes") or sorted(self.principal.scopes)),
+            scopes=cast("list[str]", sorted(self.principal.scopes) if scopes is None else scopes),
             project_id=self._project_of_key(data),
             expires_at=data.get("expires_at"),
             allowed_addresses=cast("list[str]", data.get("allowed_addresses") or []),

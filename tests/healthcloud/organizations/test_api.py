@@ -519,3 +519,10 @@ def test_a_project_may_leave_its_slug_open_with_null(client_for: ClientFor) -> N
         "/v1/projects", {"name": "Open", "slug": None}, format="json"
     )
     assert (answer.status_code, answer.json()["slug"]) == (201, "open")
+
+
+def test_an_empty_list_of_scopes_is_refused_not_taken_for_all(client_for: ClientFor) -> None:
+    answer = client_for("riverside").post(
+        "/v1/api-keys", {"name": "None", "scopes": []}, format="json"
+    )
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "scopes")
