@@ -24,7 +24,8 @@ from healthcloud.tenancy.scope import Scope, tenant_scope
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
 # A busy machine is no failed property: time limits of examples would only make tests flaky.
-hypothesis_settings.register_profile("house", deadline=None)
+# CI repeats the same examples; developers' runs go on looking for new ones.
+hypothesis_settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis_settings.load_profile("house")
 
 

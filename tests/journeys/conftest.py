@@ -144,8 +144,8 @@ def _organization() -> str:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium."""
+def browser(site: Site) -> Iterator[Browser]:
+    """A headless Chromium, started after the site: its event loop keeps Django's database shut."""
     path = find_chromium()
     if path is None:
         pytest.skip("No Chromium on this machine: install one to run the browser journeys.")

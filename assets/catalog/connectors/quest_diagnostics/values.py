@@ -40,7 +40,7 @@ def result_value(line: ResultLine) -> Resource:
             return {"valueCodeableConcept": _coded(line)}
         case "DT" | "TS" | "DTM":
             moment = fhir_datetime(line.values[0])
-            return {"valueDateTime": moment} if moment else {"valueString": line.values[0]}
+            return {"valueDateTime": moment} if moment else _text(line)
         case _:
             return _text(line)
 
@@ -71,6 +71,8 @@ def _number(line: ResultLine) -> Resource:
 
 def _text(line: ResultLine) -> Resource:
     text = "\n".join(line.values)
+    if not text.strip():
+        return _absent("unknown", "Unknown")
     if text.upper() in _NOT_PERFORMED:
         return _absent("not-performed", "Not Performed", text)
     parsed = quantity(text, line.units) if _states_number(text) else None

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assets import registry
@@ -162,6 +162,7 @@ TEXT = st.text(st.characters(min_codepoint=1, max_codepoint=0x24F), max_size=25)
     kind=st.sampled_from(["NM", "SN", "ST", "TX", "CE", "CWE", "DT", "TS", "ED", "XX"]),
     fields=st.lists(TEXT, min_size=12, max_size=12),
 )
+@example(kind="NM", fields=["0", "", "^0", *[""] * 9])
 def test_whatever_the_laboratory_sends_is_refused_or_valid(kind: str, fields: list[str]) -> None:
     """One message that the store refuses would hold up all others of its batch."""
     code, sub_id, value, units, limits, flags, status, *_, observed, lab, method, note = fields
