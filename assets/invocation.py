@@ -15,7 +15,7 @@ from assets.models import Deployment, Receipt
 from assets.runs import begin_run, fail_run, finish_run
 from assets.runtime.context import CallContext
 from assets.runtime.packages import check_call, run_package
-from assets.runtime.serving import NotRunning, call_context, serving
+from assets.runtime.serving import NotRunning, StillStarting, call_context, serving
 from assets.runtime.slots import Produced
 from assets.runtime.writing import write_result
 from assets.sdk import AssetError, Evidence, Json, Result
@@ -30,7 +30,15 @@ from healthcloud.tenancy.scope import Scope, active_scope, tenant_scope
 ACKNOWLEDGE_KIND = "connector.acknowledge"
 ACKNOWLEDGE_QUEUE = "agents"
 
-__all__ = ["NotRunning", "Outcome", "Prepared", "abandon", "commit", "execute"]
+__all__ = [
+    "NotRunning",
+    "Outcome",
+    "Prepared",
+    "StillStarting",
+    "abandon",
+    "commit",
+    "execute",
+]
 
 
 @dataclass(frozen=True, slots=True)

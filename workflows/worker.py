@@ -6,7 +6,7 @@ A worker that dies leaves the run to the next one, which finds in the rows how f
 
 import random
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
@@ -34,10 +34,11 @@ from workflows.models import FINAL, Run, RunStatus, StepRun, StepStatus
 from workflows.parsing import parse
 from workflows.runs import facts, timed
 from workflows.steps import Call, Outside, effect_of
-from workflows.steps.errors import step_error
+from workflows.steps.errors import STARTING, step_error
 from workflows.steps.registry import Waits
 
 Clock = Callable[[], datetime]
+_STARTING_ATTEMPTS: Final = 16
 _TAKE: Final = """
 UPDATE workflows_run
    SET token = %s, status = 'running', resume_at = NULL, started_at = coalesce(started_at, %s)
@@ -276,15 +277,9 @@ class Carrier:
     def fail(self, row: StepRun, action: Execute, error: StepError) -> None:
         """Put down a failed attempt, and when the next one is due if its policy allows one."""
         now = self.clock()
-        policy = action.step.retry
-        again = (
-            error.retryable
-            and action.attempt < policy.max_attempts
-            and error.code not in policy.non_retryable
-        )
-        due_at = None
-        if again:
-            due_at = now + policy.interval(action.attempt, random.random())  # noqa: S311
+        interval = _until_next(action, error)
+        again = interval is not None
+        due_at = now + interval if interval is not None else None
         status = StepStatus.RETRYING if again else StepStatus.FAILED
         self.journal.end(row, status, now, error=error, due_at=due_at)
         self.commit()
@@ -363,3 +358,21 @@ class StepFailed(Exception):
     def __init__(self, error: StepError) -> None:
         super().__init__(error.code)
         self.error = error
+
+
+def _until_next(action: Execute, error: StepError) -> timedelta | None:
+    """Return the pause before the next attempt, None when there is none.
+
+    A deployment that is still starting is waited for whatever the step's policy, for about a
+    minute: whoever deploys and runs in one breath means the run to succeed.
+    """
+    policy = action.step.retry
+    if error.code == STARTING and action.attempt < _STARTING_ATTEMPTS:
+        return timedelta(seconds=min(0.2 * 1.6**action.attempt, 5.0))
+    if (
+        error.retryable
+        and action.attempt < policy.max_attempts
+        and error.code not in policy.non_retryable
+    ):
+        return policy.interval(action.attempt, random.random())  # noqa: S311
+    return None

@@ -17,20 +17,29 @@ class NotRunning(Conflict):
         super().__init__(f"{message} {remedy}", details={"code": "not_running", "remedy": remedy})
 
 
+class StillStarting(NotRunning):
+    """The deployment is on its way to its first release; it answers calls in a moment."""
+
+
 def serving(deployment: Deployment | str, scope: Scope) -> tuple[Deployment, Release]:
-    """Return the deployment and the release that answers calls; raise NotRunning."""
+    """Return the deployment and the release that answers calls.
+
+    Raises StillStarting before the first release serves, and NotRunning for any other reason.
+    """
     found = find(deployment, scope)
     if found.status == DeploymentStatus.STOPPED:
         raise NotRunning(
             f"The deployment of {found.asset_id} is stopped.",
             f"Start it: POST /v1/deployments/{found.id}/start.",
         )
-    if found.serving_number is None:
+    if found.serving_number is None and found.status == DeploymentStatus.FAILED:
         raise NotRunning(
-            f"The deployment of {found.asset_id} is {found.status}.",
-            f"See GET /v1/deployments/{found.id} for what to do."
-            if found.status == DeploymentStatus.FAILED
-            else "Wait for deployment.active.",
+            f"The deployment of {found.asset_id} has failed.",
+            f"See GET /v1/deployments/{found.id} for what to do.",
+        )
+    if found.serving_number is None:
+        raise StillStarting(
+            f"The deployment of {found.asset_id} is {found.status}.", "Wait for deployment.active."
         )
     return found, queries.release(found, found.serving_number)
 

@@ -1,6 +1,6 @@
 """What an asset brings: its workflows come with the installation, and its agent runs in a step."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,11 +10,11 @@ from fhir import store
 from healthcloud.actors import Actor
 from healthcloud.errors import Conflict
 from healthcloud.events.models import Event
-from healthcloud.ledger.worker import run_until_idle
-from healthcloud.tenancy.scope import Scope
+from healthcloud.ledger.worker import drain, run_until_idle
+from healthcloud.tenancy.scope import Scope, public_scope
 from tests.workflows.conftest import definition
 from workflows import queries, runs, services
-from workflows.models import Run, Workflow
+from workflows.models import Run, StepRun, Workflow
 
 AGENT = "agent_diagnostic_v1"
 
@@ -114,3 +114,23 @@ def test_an_agent_run_whose_writes_are_refused_has_failed_too(
     assert (run.status, run.error["code"]) == ("failed", "conflict")
     agent_run = AgentRun.objects.get()
     assert (agent_run.status, agent_run.error["code"]) == ("failed", "write_refused")
+
+
+def test_a_run_waits_for_a_deployment_that_is_still_starting(
+    installed: Scope, alice_actor: Actor, now: datetime
+) -> None:
+    patient = {"resourceType": "Patient", "id": "pat_123", "birthDate": "1980-01-01"}
+    store.update(
+        resource_type="Patient", id="pat_123", resource=patient, actor=alice_actor, now=now
+    )
+    assets.deploy(asset_id=AGENT, actor=alice_actor, now=now)
+    started = runs.start(
+        actor=alice_actor, workflow="uti_screening", input={"patient_id": "pat_123"}, now=now
+    )
+    with public_scope():
+        drain(["steps"], limit=5)
+    step = StepRun.objects.get(run=started.id, path="screen")
+    assert (step.status, step.error["code"]) == ("retrying", "deployment_starting")
+    run_until_idle(raising=True)  # the deployment becomes active
+    run_until_idle(ahead=timedelta(minutes=2), raising=True)
+    assert queries.run(started.id).status == "completed"

@@ -5,6 +5,7 @@ import traceback
 
 from django.db import Error as DatabaseError
 
+from assets.invocation import StillStarting
 from assets.sdk import AssetError
 from fhir.errors import VersionConflict
 from healthcloud.errors import HealthCloudError, RateLimited, ServiceUnavailable
@@ -12,6 +13,7 @@ from workflows.engine import StepError
 from workflows.expressions import ExpressionError
 
 logger = logging.getLogger(__name__)
+STARTING = "deployment_starting"
 _RETRYABLE = (RateLimited, ServiceUnavailable, VersionConflict)
 
 
@@ -26,6 +28,8 @@ def step_error(error: Exception) -> StepError:
             return StepError(
                 error.code, error.message, error.retryable, error.remedy, error.details or None
             )
+        case StillStarting():
+            return StepError(STARTING, error.message, retryable=True)
         case HealthCloudError():
             return StepError(
                 error.code, error.message, isinstance(error, _RETRYABLE), details=error.details
