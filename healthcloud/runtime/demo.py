@@ -15,7 +15,7 @@ from typing import Final
 from healthcloud.actors import SYSTEM
 from healthcloud.api.principal import ALL_SCOPES
 from healthcloud.http import OutboundClient, Response, client
-from healthcloud.organizations.models import Environment, Organization, Project, User
+from healthcloud.organizations.models import Environment, Project, User
 from healthcloud.organizations.services import create_api_key, create_organization, create_project
 
 ORGANIZATION: Final = "Riverside Health"
@@ -91,9 +91,10 @@ def access_from_state(state: Mapping[str, object]) -> Access | None:
     user = state.get("user")
     if not isinstance(user, dict) or not state.get("project_id"):
         return None
-    if not Project.objects.filter(pk=str(state["project_id"])).exists():
-        return None
-    if not Organization.objects.filter(pk=str(state["organization_id"])).exists():
+    projects = Project.objects.filter(
+        pk=str(state["project_id"]), organization_id=str(state["organization_id"])
+    )
+    if not projects.exists():
         return None
     return Access(
         organization_id=str(state["organization_id"]),

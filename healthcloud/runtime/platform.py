@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from django.conf import settings
+
 from healthcloud.http import OutboundError, client
 from healthcloud.runtime import local
 from healthcloud.runtime.embedded import (
@@ -177,7 +179,7 @@ class LocalPlatform:
         return process
 
     def _begin_workers(self) -> None:
-        count = int(self.environment.get("HEALTHCLOUD_WORKERS", "2"))
+        count = settings.WORKER_PROCESSES
         for number in range(1, count + 1):
             command = self._python(
                 "-m",

@@ -1,5 +1,6 @@
 """Number parameters. https://hl7.org/fhir/R4/search.html#number"""
 
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
 from fhir import hashes
@@ -12,6 +13,16 @@ from fhir.search.values import split_prefix
 
 def condition(criterion: ParameterCriterion, alias: str, context: SearchContext) -> Clause:
     """Return the condition for one or more numbers, each with its prefix."""
+    return rows_that_match(criterion, alias, context, match)
+
+
+def rows_that_match(
+    criterion: ParameterCriterion,
+    alias: str,
+    context: SearchContext,
+    match: Callable[[str, str], Clause],
+) -> Clause:
+    """Return the condition that a row of `fhir_quantity` matches one of the criterion's values."""
     code = criterion.parameter.code
     param = hashes.param_salt(criterion.resource_type, code)
     matches = any_of([match(value, code) for value in criterion.values])

@@ -1,7 +1,7 @@
 """Quantity parameters. https://hl7.org/fhir/R4/search.html#quantity"""
 
 from fhir import hashes
-from fhir.search.clause import Clause, all_of, any_of
+from fhir.search.clause import Clause, all_of
 from fhir.search.context import SearchContext
 from fhir.search.errors import SearchRefused
 from fhir.search.params import number
@@ -11,16 +11,7 @@ from fhir.search.values import split_unescaped, unescape
 
 def condition(criterion: ParameterCriterion, alias: str, context: SearchContext) -> Clause:
     """Return the condition for `number`, `number|system|code` and `number||code`."""
-    code = criterion.parameter.code
-    param = hashes.param_salt(criterion.resource_type, code)
-    matches = any_of([match(value, code) for value in criterion.values])
-    return context.side_rows(
-        alias,
-        "quantity",
-        criterion.resource_type,
-        param,
-        Clause(f"({matches.sql})", matches.params),
-    )
+    return number.rows_that_match(criterion, alias, context, match)
 
 
 def match(value: str, code: str) -> Clause:
