@@ -17,9 +17,10 @@ ClientFor = Callable[..., APIClient]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_counted_before() -> None:
+def _nothing_counted_before(db: None) -> None:
     usage._tally.requests.clear()
     usage._tally.errors.clear()
+    UsageDay.objects.all().delete()  # what processes of other tests have really committed
 
 
 def test_requests_errors_and_runs_are_counted_by_project(
