@@ -9,18 +9,42 @@ import contextlib
 
 from django.apps import apps
 from django.conf import settings
-from django.db.utils import ProgrammingError
+from django.db.utils import IntegrityError, InternalError, ProgrammingError
 from psycopg import sql
 
 from healthcloud.tenancy.backend.base import DatabaseWrapper
 from healthcloud.tenancy.operations import APPEND_ONLY_COMMENT
 
 _ARRAY_OPERATORS = ("arrayoverlap", "arraycontains", "arraycontained")
+_ATTEMPTS = 20
 
 
 def _run(owner: DatabaseWrapper, statement: str, **names: sql.Composable) -> None:
     with owner.cursor() as cursor:
         cursor.execute(sql.SQL(statement).format(**names))
+
+
+def _run_shared(owner: DatabaseWrapper, statement: str, **names: sql.Composable) -> None:
+    """Change a row that all databases of the server share, again when another changes it.
+
+    Advisory locks end at the database: of two databases prepared at once, PostgreSQL refuses the
+    later change with "tuple concurrently updated", after the first has committed.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(InternalError):
+            return _run(owner, statement, **names)
+    return _run(owner, statement, **names)
+
+
+def _create_role(owner: DatabaseWrapper, role: str, options: str) -> None:
+    """Create the role unless it is there, also when another database creates it meanwhile."""
+    if _role_exists(owner, role):
+        return
+    try:
+        _run(owner, f"CREATE ROLE {{role}} {options}", role=sql.Identifier(role))
+    except (IntegrityError, ProgrammingError):
+        if not _role_exists(owner, role):
+            raise
 
 
 def _role_exists(owner: DatabaseWrapper, role: str) -> bool:
@@ -39,10 +63,9 @@ def prepare_database(owner: DatabaseWrapper) -> None:
         cursor.execute("SELECT pg_advisory_lock(hashtext('healthcloud.roles'))")
     try:
         for role, options in ((login, "LOGIN NOINHERIT"), (settings.TENANT_GROUP_ROLE, "NOLOGIN")):
-            if not _role_exists(owner, role):
-                _run(owner, f"CREATE ROLE {{role}} {options}", role=sql.Identifier(role))
+            _create_role(owner, role, options)
         if login != settings.DATABASE_OWNER["USER"]:
-            _run(
+            _run_shared(
                 owner,
                 "ALTER ROLE {role} PASSWORD {password}",
                 role=sql.Identifier(login),
