@@ -81,6 +81,12 @@ def plain_json(value: object) -> str:
 
 
 @register.filter
+def unwrap_lines(text: str) -> str:
+    """Join hard-wrapped lines, as text in YAML files has them; empty lines part paragraphs."""
+    return "\n\n".join(" ".join(part.split()) for part in re.split(r"\n\s*\n", text.strip()))
+
+
+@register.filter
 def tone(status: object) -> str:
     """Return the tone class of a status word."""
     return display.tone_of(status)

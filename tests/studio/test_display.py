@@ -100,3 +100,8 @@ def test_a_run_is_laid_over_its_outline() -> None:
     assert (nodes[0].status, nodes[0].duration_ms) == ("succeeded", 2000)
     assert (nodes[0].offset, nodes[0].width) == (25.0, 50.0)
     assert nodes[1].status == "upcoming"
+
+
+def test_hard_wrapped_text_flows_and_keeps_its_paragraphs() -> None:
+    text = "One line\n  and its end.\n\nA second\nparagraph.\n"
+    assert tags.unwrap_lines(text) == "One line and its end.\n\nA second paragraph."
