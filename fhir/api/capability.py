@@ -15,6 +15,8 @@ from fhir.definitions import (
 )
 from fhir.documents import JsonObject
 from fhir.interactions.patch import JSON_PATCH
+from fhir.operations.operation import Operation
+from fhir.operations.registry import of_system, of_type
 from fhir.search.parser import is_searchable
 
 _INTERACTIONS: Final = (
@@ -68,7 +70,7 @@ def _rest() -> JsonObject:
             {"name": name, "type": "string" if name == "_elements" else "token"}
             for name in _RESULT_PARAMETERS
         ],
-        "operation": [{"name": "validate", "definition": _VALIDATE}],
+        "operation": _operations(of_system()),
     }
 
 
@@ -89,8 +91,15 @@ def _resource(name: str) -> JsonObject:
         "searchInclude": ["*", *(f"{name}:{p.code}" for p in known if p.type == "reference")],
         "searchRevInclude": [f"{source}:{code}" for source, code in reference_parameters(name)],
         "searchParam": [_parameter(parameter) for parameter in known],
-        "operation": [{"name": "validate", "definition": _VALIDATE}],
+        "operation": _operations(of_type(name)),
     }
+
+
+def _operations(served: list[Operation]) -> list[JsonObject]:
+    """Return what the registry has, and `$validate`, which is a view of its own."""
+    found = [{"name": "validate", "definition": _VALIDATE}]
+    found += [{"name": operation.name, "definition": operation.url} for operation in served]
+    return sorted(found, key=lambda entry: (entry["name"], entry["definition"]))
 
 
 def _parameter(parameter: SearchParameter) -> JsonObject:

@@ -8,6 +8,7 @@ from fhir.api.views.aliases import AliasInstanceView, AliasView, alias
 from fhir.api.views.compartment import CompartmentView
 from fhir.api.views.instance import InstanceHistoryView, InstanceView, VersionView
 from fhir.api.views.metadata import MetadataView
+from fhir.api.views.operation import routes
 from fhir.api.views.system import SystemHistoryView, SystemView, UnknownFhirView
 from fhir.api.views.type import SearchView, TypeHistoryView, TypeView
 from fhir.api.views.validate import InstanceValidateView, ValidateView
@@ -38,6 +39,7 @@ urlpatterns: list[URLPattern] = [
     re_path(_INSTANCE + r"/_history$", InstanceHistoryView.as_view()),
     re_path(_INSTANCE + r"/_history/(?P<version>[^/]+)$", VersionView.as_view()),
     re_path(_INSTANCE + r"/\$validate$", InstanceValidateView.as_view()),
+    *routes(),
     re_path(_INSTANCE + r"/(?P<searched>[A-Z][A-Za-z]+)$", CompartmentView.as_view()),
     re_path(r"^fhir/(?P<rest>[\s\S]+)$", UnknownFhirView.as_view(schema=None)),
 ]

@@ -15,8 +15,9 @@ from fhir.errors import InvalidBundle, NotSupported, UnknownResourceType
 from fhir.interactions.batch import batch
 from fhir.interactions.bundle import Entry, response_bundle
 from fhir.interactions.transaction import transaction
+from fhir.operations.registry import R4_OPERATIONS, named, where
 from healthcloud.api.errors import describe, log_error
-from healthcloud.errors import NotFound
+from healthcloud.errors import BadRequest, HealthCloudError, NotFound
 
 
 class SystemView(FhirView):
@@ -79,9 +80,23 @@ class UnknownFhirView(FhirView):
         names = rest.strip("/").split("/")
         operation = next((name for name in names if name.startswith("$")), None)
         if operation:
-            raise NotSupported(f"This server does not do the operation `{operation[:60]}` yet.")
+            raise _unknown_operation(operation[1:], rest)
         if not is_resource_type(names[0]):
             raise UnknownResourceType(names[0])
         raise NotFound(f"There is nothing at /v1/fhir/{rest[:120]}.")
 
     post = put = patch = delete = get
+
+
+def _unknown_operation(name: str, rest: str) -> HealthCloudError:
+    """Return what to say of an operation that no route knows: 400, 501 or 404."""
+    served = named(name)
+    if served or name == "validate":
+        places = ", ".join(place for operation in served for place in where(operation))
+        return BadRequest(
+            f"`${name[:60]}` is not called at /v1/fhir/{rest[:120]} this way; it is at"
+            f" {places or '{type}/$validate and {type}/{id}/$validate, by POST'}."
+        )
+    if name in R4_OPERATIONS:
+        return NotSupported(f"This server does not do the operation `${name}`.")
+    return NotFound(f"There is no operation `${name[:60]}`; /v1/fhir/metadata lists all.")
