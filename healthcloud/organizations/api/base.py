@@ -50,9 +50,15 @@ class OrganizationView(PlatformView):
                 "This key belongs to one project. Use an organization-wide key, or Studio."
             )
 
+    @property
+    def only_environment(self) -> str | None:
+        """Return the id of the environment that a sandbox key is confined to, else None."""
+        confined = self.principal.key_id is not None and self.principal.environment == "sandbox"
+        return self.principal.environment_id if confined else None
+
     def require_production_rights(self) -> None:
         """Refuse a sandbox key for what opens production too, such as inviting an owner."""
-        if self.principal.key_id is not None and self.principal.environment == "sandbox":
+        if self.only_environment is not None:
             raise Forbidden(
                 "Members can reach production, so a sandbox key can't change them. Use a"
                 " production key (`hc_live_sk_…`) or Studio."

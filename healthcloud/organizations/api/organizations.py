@@ -153,6 +153,7 @@ class ProjectDetail(OrganizationView):
             project_id=project_id,
             **data,
             status=status,
+            only_environment=self.only_environment,
             actor=self.actor,
             now=self.now,
         )
@@ -171,6 +172,7 @@ class ProjectArchive(OrganizationView):
         project = services.archive_project(
             organization_id=self.organization_id,
             project_id=project_id,
+            only_environment=self.only_environment,
             actor=self.actor,
             now=self.now,
         )
@@ -189,6 +191,7 @@ class ProjectRestore(OrganizationView):
         project = services.restore_project(
             organization_id=self.organization_id,
             project_id=project_id,
+            only_environment=self.only_environment,
             actor=self.actor,
             now=self.now,
         )

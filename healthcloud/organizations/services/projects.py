@@ -7,9 +7,9 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from healthcloud.actors import Actor
-from healthcloud.errors import NotFound
+from healthcloud.errors import Forbidden, NotFound
 from healthcloud.identifiers import slugify
-from healthcloud.organizations.models import Project
+from healthcloud.organizations.models import Project, UsageDay
 from healthcloud.organizations.services.announce import Change, announce, environments_of
 from healthcloud.organizations.services.organizations import SlugTaken
 from healthcloud.tenancy.scope import public_scope
@@ -19,6 +19,10 @@ _SLUG_ATTEMPTS = 200
 
 class ProjectNotFound(NotFound):
     """There is no such project in this organization."""
+
+
+class ProjectUsedElsewhere(Forbidden):
+    """A sandbox key would archive or restore a project that production uses."""
 
 
 def create_project(
@@ -75,10 +79,12 @@ def update_project(
     name: str | None = None,
     metadata: Mapping[str, str] | None = None,
     status: str | None = None,
+    only_environment: str | None = None,
 ) -> Project:
     """Change name or metadata; what is None stays. Raises ProjectNotFound.
 
-    `status` archives or restores the project in the same transaction.
+    `status` archives or restores the project in the same transaction, on the terms of
+    `archive_project`.
     """
     changed = {"name": name, "metadata": metadata}
     fields = [field for field, value in changed.items() if value is not None]
@@ -96,27 +102,68 @@ def update_project(
         if status is not None:
             change = archive_project if status == Project.Status.ARCHIVED else restore_project
             project = change(
-                organization_id=organization_id, project_id=project_id, actor=actor, now=now
+                organization_id=organization_id,
+                project_id=project_id,
+                only_environment=only_environment,
+                actor=actor,
+                now=now,
             )
     return project
 
 
 def archive_project(
-    *, organization_id: str, project_id: str, actor: Actor, now: datetime
+    *,
+    organization_id: str,
+    project_id: str,
+    only_environment: str | None,
+    actor: Actor,
+    now: datetime,
 ) -> Project:
-    """Archive a project: it can be read, not changed. Safe to repeat. Raises ProjectNotFound."""
+    """Archive a project: it can be read, not changed. Safe to repeat. Raises ProjectNotFound.
+
+    A project belongs to both environments. `only_environment` is the id of the one that a
+    sandbox key is confined to: when production has answered requests for the project, raises
+    ProjectUsedElsewhere.
+    """
+    _refuse_if_used_elsewhere(organization_id, project_id, only_environment)
     return _set_status(
         organization_id, project_id, Project.Status.ARCHIVED, "archive", actor=actor, now=now
     )
 
 
 def restore_project(
-    *, organization_id: str, project_id: str, actor: Actor, now: datetime
+    *,
+    organization_id: str,
+    project_id: str,
+    only_environment: str | None,
+    actor: Actor,
+    now: datetime,
 ) -> Project:
-    """Make an archived project active again. Safe to repeat. Raises ProjectNotFound."""
+    """Make an archived project active again. Safe to repeat. Raises ProjectNotFound.
+
+    `only_environment` as in `archive_project`.
+    """
+    _refuse_if_used_elsewhere(organization_id, project_id, only_environment)
     return _set_status(
         organization_id, project_id, Project.Status.ACTIVE, "restore", actor=actor, now=now
     )
+
+
+def _refuse_if_used_elsewhere(
+    organization_id: str, project_id: str, only_environment: str | None
+) -> None:
+    if only_environment is None:
+        return
+    with public_scope():
+        used = UsageDay.objects.filter(
+            environment__organization_id=organization_id, project_id=project_id, requests__gt=0
+        ).exclude(environment_id=only_environment)
+        if used.exists():
+            raise ProjectUsedElsewhere(
+                "The project is in use in production too, which a sandbox key"
+                " can't touch. Use a production key (`hc_live_sk_…`) or Studio.",
+                param="project_id",
+            )
 
 
 def _set_status(

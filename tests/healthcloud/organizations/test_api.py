@@ -16,6 +16,7 @@ from healthcloud.organizations.models import (
     Membership,
     Organization,
     Project,
+    UsageDay,
     User,
 )
 from healthcloud.tenancy.scope import Scope, tenant_scope
@@ -213,6 +214,29 @@ def test_a_project_is_archived_and_restored_once_each(
     restored = client.patch(f"/v1/projects/{SCREENING}", {"status": "active"}, format="json")
     assert restored.json()["status"] == "active"
     assert event_types(riverside_wide_scope) == ["project.archived", "project.restored"]
+
+
+def test_a_sandbox_key_cannot_archive_what_production_uses(client_for: ClientFor) -> None:
+    UsageDay.objects.create(
+        environment_id="env_riverside_production",
+        project_id=SCREENING,
+        date=timezone.now().date(),
+        requests=1,
+    )
+    for response in (
+        client_for("riverside").post(f"/v1/projects/{SCREENING}/archive"),
+        client_for("riverside").patch(
+            f"/v1/projects/{SCREENING}", {"status": "archived", "name": "Mine"}, format="json"
+        ),
+    ):
+        assert response.status_code == 403
+        assert "in use in production" in response.json()["error"]["message"]
+    project = Project.objects.get(pk=SCREENING)
+    assert (project.name, project.status) == ("Screening", "active")
+    live = client_for("riverside", environment="production")
+    assert live.post(f"/v1/projects/{SCREENING}/archive").json()["status"] == "archived"
+    refused = client_for("riverside").post(f"/v1/projects/{SCREENING}/restore")
+    assert refused.status_code == 403
 
 
 def test_a_key_of_one_project_sees_that_project_only(client_for: ClientFor) -> None:
