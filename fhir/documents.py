@@ -22,6 +22,7 @@ JsonObject = dict[str, Any]
 
 TAG_SYSTEM: Final = "https://healthcloud.dev/fhir/tag/"
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9\-._]{1,64}")
+BOM: Final = b"\xef\xbb\xbf"
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 64
 _CONTROL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u00(?:0[0-8bcefBCEF]|1[0-9a-fA-F])")
@@ -68,7 +69,7 @@ def parse(body: bytes | str) -> ParsedResource:
     Raises MalformedJson for anything else, for duplicate keys and for nesting deeper than 64;
     ResourceTooLarge above 16 MiB.
     """
-    text = body.encode() if isinstance(body, str) else body
+    text = (body.encode() if isinstance(body, str) else body).removeprefix(BOM)
     if len(text) > MAX_BYTES:
         raise ResourceTooLarge(f"The body has {len(text)} bytes; the limit is {MAX_BYTES}.")
     _check_depth(text)

@@ -3,14 +3,23 @@
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
+import msgspec
 import orjson
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import http_date
 from rest_framework.request import Request
 
-from fhir.api.negotiation import CONTENT_TYPE, check_accept, check_content_type, preferences
+from fhir.api.negotiation import (
+    CONTENT_TYPES,
+    Format,
+    NotAcceptable,
+    acceptable_format,
+    check_content_type,
+    preferences,
+)
 from fhir.api.outcomes import information, outcome_of
+from fhir.codecs.xml import from_xml, to_xml
 from fhir.documents import JsonObject
 from fhir.stored import StoredResource
 from healthcloud.api.errors import ErrorDescription
@@ -35,6 +44,8 @@ class FhirView(PlatformView):
         {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
     )
     readonly: ClassVar[frozenset[str]] = _READS
+    format: Format = "json"
+    """What the client accepts."""
     _failure: Exception | None = None
 
     def scope_needed(self, method: str) -> str | None:
@@ -46,9 +57,17 @@ class FhirView(PlatformView):
         return f"{resource_type}:{declared.partition(':')[2]}"
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
-        """Refuse what can't be answered in JSON before anything else is done."""
+        """Find the format of the answer; refuse what can't be answered before anything is done."""
+        refusal = None
+        try:
+            self.format = acceptable_format(
+                request.headers.get("Accept"), request.query_params.get("_format")
+            )
+        except NotAcceptable as error:
+            refusal = error
         super().initial(request, *args, **kwargs)
-        check_accept(request.headers.get("Accept"), request.query_params.get("_format"))
+        if refusal is not None:
+            raise refusal
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]  # any response, as in the kit
         """Keep the exception: its issue code belongs in the outcome."""
@@ -84,15 +103,15 @@ class FhirView(PlatformView):
         return [(name, value) for name, values in query.lists() for value in values]
 
     def sent(self) -> bytes:
-        """Return the body of a request that must be JSON."""
-        check_content_type(self.request.content_type or "")
-        return self.raw_body()
+        """Return the resource in the body as JSON text; XML is read into it."""
+        kind = check_content_type(self.request.content_type or "")
+        return as_json(self.raw_body(), kind)
 
     def raw_body(self) -> bytes:
         """Return the body; refuse an empty one."""
         body = self.request._request.body
         if not body.strip():
-            raise BadRequest("The request has no body: send a FHIR resource as JSON.")
+            raise BadRequest("The request has no body: send a FHIR resource as JSON or XML.")
         return body
 
     # --- answers ------------------------------------------------------------------------------
@@ -104,9 +123,19 @@ class FhirView(PlatformView):
         status: int = 200,
         headers: Mapping[str, str] | None = None,
     ) -> HttpResponse:
-        """Return a response of FHIR JSON; stored bytes go out as they are."""
+        """Return a response in the client's format; as JSON, stored bytes go out as they are."""
         body = orjson.dumps(content) if isinstance(content, dict) else content or b""
-        return HttpResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
+        if body and (self.format != "json" or "_pretty" in self._query_text):
+            body = spelled(
+                body, self.format, pretty=self.request.query_params.get("_pretty") == "true"
+            )
+        return HttpResponse(
+            body, status=status, content_type=CONTENT_TYPES[self.format], headers=headers
+        )
+
+    @property
+    def _query_text(self) -> str:
+        return str(self.request._request.META.get("QUERY_STRING", ""))
 
     def written(self, resource: StoredResource, *, status: int | None = None) -> HttpResponse:
         """Return the answer to a write: 201 or 200, and what `Prefer: return` asks for."""
@@ -129,3 +158,15 @@ def version_headers(resource: StoredResource) -> dict[str, str]:
         "ETag": resource.etag,
         "Last-Modified": http_date(resource.updated_at.timestamp()),
     }
+
+
+def as_json(body: bytes, kind: str) -> bytes:
+    """Return the JSON text of a body of a kind that `check_content_type` told."""
+    return from_xml(body) if kind == "xml" else body
+
+
+def spelled(body: bytes, kind: Format, *, pretty: bool) -> bytes:
+    """Return JSON text in a format, indented or not; numbers keep their digits."""
+    if kind == "json":
+        return msgspec.json.format(body, indent=2) if pretty else body
+    return to_xml(body, pretty=pretty)

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/capabilitystatement.html
 from functools import lru_cache
 from typing import Final
 
-from fhir.api.negotiation import FHIR_JSON
+from fhir.api.negotiation import FHIR_JSON, FHIR_XML
 from fhir.definitions import (
     SearchParameter,
     reference_parameters,
@@ -47,7 +47,7 @@ def capability_statement(base: str) -> JsonObject:
         "software": {"name": "HealthCloud", "version": VERSION},
         "implementation": {"description": "HealthCloud", "url": base},
         "fhirVersion": "4.0.1",
-        "format": [FHIR_JSON, "json"],
+        "format": [FHIR_JSON, FHIR_XML, "json", "xml"],
         "patchFormat": [JSON_PATCH],
         "rest": [_rest()],
     }

@@ -1,0 +1,1 @@
+"""Other forms of resources than the JSON that is stored."""
