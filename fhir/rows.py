@@ -77,7 +77,8 @@ WITH x AS (
     FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %b::text[]) AS v(self, param, folded, exact)
     JOIN r USING (self)
 )
-SELECT self FROM r
+SELECT self, CASE WHEN EXISTS (SELECT 1 FROM fhir_consumer)
+    THEN pg_current_xact_id()::text::bigint END FROM r
 """
 _WRITE_NEW: Final = _WRITE.replace("/*clear*/", "")
 _WRITE_OVER: Final = _WRITE.replace("/*clear*/", _CLEAR)
@@ -137,19 +138,29 @@ def _keyed(sql: str, project: int, keys: Sequence[tuple[int, str]]) -> dict[int,
     return {row[0]: CurrentRow(*row[1:]) for row in rows}
 
 
+@dataclass(slots=True)
+class Written:
+    """The `self` of the versions written, and the transaction, if anybody waits for changes."""
+
+    keys: set[int]
+    awaited_by: int | None = None
+
+
 def write_versions(
     versions: Sequence[NewVersion], *, project: int, actor: str, updated: datetime
-) -> set[int]:
-    """Write versions with index rows and history; return the `self` of those written.
+) -> Written:
+    """Write versions with index rows and history; return which were written.
 
     A version whose predecessor is no longer the current one is left out: somebody else wrote.
     """
     ordered = sorted(versions, key=lambda version: version.key)
-    written: set[int] = set()
+    written = Written(set())
     for start in range(0, len(ordered), BATCH_SIZE):
         batch = ordered[start : start + BATCH_SIZE]
         statement = _write_statement(batch, project=project, actor=actor, updated=updated)
-        written.update(row[0] for row in fetch(statement.sql, statement.params, prepare=True))
+        for key, transaction in fetch(statement.sql, statement.params, prepare=True):
+            written.keys.add(key)
+            written.awaited_by = transaction
     return written
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from fhir.auditing import record_writes
+from fhir.consumers import ask_for_dispatch
 from fhir.definitions import type_number
 from fhir.documents import (
     JsonObject,
@@ -100,9 +101,11 @@ class Write:
         written = write_versions(
             versions, project=self.project, actor=self.actor.id, updated=self.updated
         )
-        done = [version for version in versions if version.key in written]
+        done = [version for version in versions if version.key in written.keys]
         record_writes(done, actor=self.actor, now=self.updated)
-        return written
+        if written.awaited_by is not None:
+            ask_for_dispatch(written.awaited_by)
+        return written.keys
 
     def write_all(self, versions: Sequence[NewVersion]) -> None:
         """Write versions, all of them or none; raises VersionConflict."""
