@@ -1,9 +1,6 @@
 """From what a resource says to the rows that searches find it by."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
@@ -12,6 +9,15 @@ from django.conf import settings
 from fhir import hashes
 from fhir.definitions import search_parameters
 from fhir.documents import JsonObject
+from fhir.index_rows import (
+    IndexRows,
+    date_row,
+    microseconds,
+    number_row,
+    position_row,
+    quantity_row,
+    string_row,
+)
 from fhir.search.extractors import (
     Composite,
     Date,
@@ -23,12 +29,9 @@ from fhir.search.extractors import (
     Token,
     Uri,
     extract,
-    fold,
 )
 from fhir.search.extractors.values import Value
 
-NO_DATE: Final = -(2**63)
-FOLDED_LENGTH: Final = 256
 TEXT: Final = ":text"
 # The first of these that a type has is its promoted date: what `_sort=-date` and lists go by.
 PRIMARY_DATES: Final = (
@@ -45,51 +48,6 @@ MANY_PATIENTS: Final = frozenset(
         "MedicinalProductUndesirableEffect",
     }
 )
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class DateRow:
-    """A range of time in microseconds since 1970, `high` exclusive."""
-
-    param: int
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True)
-class QuantityRow:
-    """A number or quantity; open bounds are infinite, absent units 0."""
-
-    param: int
-    low: float
-    high: float
-    unit: int = 0
-    code: int = 0
-    printed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StringRow:
-    """A text, folded for comparison without case and accents, and as it came."""
-
-    param: int
-    folded: str
-    exact: str
-
-
-@dataclass(slots=True)
-class IndexRows:
-    """All that is indexed of one resource; empty for a deleted one."""
-
-    tokens: set[int] = field(default_factory=set)
-    dates: list[DateRow] = field(default_factory=list)
-    quantities: list[QuantityRow] = field(default_factory=list)
-    strings: list[StringRow] = field(default_factory=list)
-    patient: int | None = None
-    date_low: int = NO_DATE
-    date_high: int = NO_DATE
 
 
 def index_resource(resource_type: str, rid: str, data: JsonObject) -> IndexRows:
@@ -122,25 +80,27 @@ def _index_tokens(
         for form in token_forms(value):
             add(form ^ salt)
         if isinstance(value, Uri):
-            rows.strings.append(_string_row(salt, value.value, fold_it=False))
-        elif value.text and not value.param.startswith("combo-"):
+            rows.strings.append(string_row(salt, value.value, fold_it=False))
+        elif value.text:
             texts[value.param, value.text] = None
     for typed in found.identifiers:
         form = hashes.of_type(typed.type_system or "", typed.type_code, typed.value)
         add(form ^ salts[typed.param])
     for param, text in texts:
-        rows.strings.append(_string_row(hashes.param_salt(resource_type, param + TEXT), text))
+        rows.strings.append(string_row(hashes.param_salt(resource_type, param + TEXT), text))
 
 
 def _index_ordered(rows: IndexRows, found: Extracted, salts: dict[str, int]) -> None:
     for string in dict.fromkeys(found.strings):
-        rows.strings.append(_string_row(salts[string.param], string.value))
+        rows.strings.append(string_row(salts[string.param], string.value))
     for date in found.dates:
-        rows.dates.append(_date_row(salts[date.param], date))
+        rows.dates.append(date_row(salts[date.param], date))
     for quantity in found.quantities:
-        rows.quantities.append(_quantity_row(salts[quantity.param], quantity))
+        rows.quantities.append(quantity_row(salts[quantity.param], quantity))
     for number in found.numbers:
-        rows.quantities.append(_number_row(salts[number.param], number))
+        rows.quantities.append(number_row(salts[number.param], number.low, number.high))
+    for position in found.positions:
+        rows.quantities.append(position_row(salts[position.param], position))
 
 
 def _index_composite(rows: IndexRows, composite: Composite, salt: int) -> None:
@@ -158,17 +118,21 @@ def _index_composite(rows: IndexRows, composite: Composite, salt: int) -> None:
     elif len(ordered) == 1:
         for param in params:
             _add_ordered(rows, param, ordered[0])
+    elif all(isinstance(part, Number) for part in ordered):
+        start, end = (part for part in ordered if isinstance(part, Number))
+        for param in params:
+            rows.quantities.append(number_row(param, start.low, end.high))
 
 
 def _add_ordered(rows: IndexRows, param: int, value: Value) -> None:
     if isinstance(value, Quantity):
-        rows.quantities.append(_quantity_row(param, value))
+        rows.quantities.append(quantity_row(param, value))
     elif isinstance(value, Number):
-        rows.quantities.append(_number_row(param, value))
+        rows.quantities.append(number_row(param, value.low, value.high))
     elif isinstance(value, Date):
-        rows.dates.append(_date_row(param, value))
+        rows.dates.append(date_row(param, value))
     elif isinstance(value, String):
-        rows.strings.append(_string_row(param, value.value))
+        rows.strings.append(string_row(param, value.value))
 
 
 def component_hash(position: int, form: int) -> int:
@@ -192,9 +156,9 @@ def token_forms(value: Token | Reference | Uri) -> Iterator[int]:
 
 def _reference_forms(value: Reference) -> Iterator[int]:
     if value.url is not None and not value.url.startswith(own_base()):
-        yield hashes.hash64(value.url)
+        yield hashes.uri(value.url)
         if value.version:
-            yield hashes.hash64(f"{value.url}|{value.version}")
+            yield hashes.uri(f"{value.url}|{value.version}")
     elif value.type is not None and value.id is not None:
         yield hashes.self_hash(value.type, value.id)
         if value.version:
@@ -230,41 +194,3 @@ def _promoted_patient(resource_type: str, rid: str, found: Extracted) -> int | N
         if reference.id and (reference.url is None or reference.url.startswith(own_base()))
     }
     return hashes.self_hash("Patient", patients.pop()) if len(patients) == 1 else None
-
-
-def microseconds(moment: datetime) -> int:
-    """Return the microseconds between 1970 and a moment."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def _date_row(param: int, date: Date) -> DateRow:
-    return DateRow(param, microseconds(date.low), microseconds(date.high))
-
-
-def _number_row(param: int, number: Number) -> QuantityRow:
-    return QuantityRow(param, *_bounds(number.low, number.high))
-
-
-def _quantity_row(param: int, quantity: Quantity) -> QuantityRow:
-    low, high = _bounds(quantity.low, quantity.high)
-    code, system, printed = quantity.code, quantity.system, quantity.unit
-    return QuantityRow(
-        *(param, low, high),
-        unit=hashes.unit_exact(system, code) if system and code else 0,
-        code=hashes.unit_code(code) if code else 0,
-        printed=hashes.unit_code(printed) if printed else 0,
-    )
-
-
-def _bounds(low: Decimal | None, high: Decimal | None) -> tuple[float, float]:
-    return (
-        float("-inf") if low is None else float(low),
-        float("inf") if high is None else float(high),
-    )
-
-
-def _string_row(param: int, value: str, *, fold_it: bool = True) -> StringRow:
-    """PostgreSQL's text can't hold the NUL character, which JSON may escape."""
-    exact = value.replace("\0", "")
-    folded = fold(exact) if fold_it else exact
-    return StringRow(param, folded[:FOLDED_LENGTH], exact)

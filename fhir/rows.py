@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from fhir.hashes import self_hash
-from fhir.indexing import IndexRows
+from fhir.index_rows import IndexRows
 from fhir.sql import Row, Statement, fetch
 
 METHODS: Final = ("", "POST", "PUT", "PATCH", "DELETE")
@@ -66,10 +66,13 @@ WITH x AS (
     FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS v(self, param, low, high)
     JOIN r USING (self)
 ), q AS (
-    INSERT INTO fhir_quantity (resource, low, high, unit, code, printed, project, param, rtype)
-    SELECT r.pk, v.low, v.high, v.unit, v.code, v.printed, %s::integer, v.param, r.rtype
+    INSERT INTO fhir_quantity (resource, low, high, canonical_low, canonical_high, unit, code,
+        printed, project, param, rtype)
+    SELECT r.pk, v.low, v.high, v.canonical_low, v.canonical_high, v.unit, v.code, v.printed,
+        %s::integer, v.param, r.rtype
     FROM unnest(%s::bigint[], %s::bigint[], %s::double precision[], %s::double precision[],
-        %s::bigint[], %s::bigint[], %s::bigint[]) AS v(self, param, low, high, unit, code, printed)
+        %s::double precision[], %s::double precision[], %s::bigint[], %s::bigint[], %s::bigint[])
+    AS v(self, param, low, high, canonical_low, canonical_high, unit, code, printed)
     JOIN r USING (self)
 ), s AS (
     INSERT INTO fhir_string (resource, project, param, rtype, folded, exact)
@@ -213,6 +216,8 @@ def _quantity_columns(batch: Sequence[NewVersion]) -> list[object]:
         _array(row.param for _, row in rows),
         _array(row.low for _, row in rows),
         _array(row.high for _, row in rows),
+        _array(row.canonical_low for _, row in rows),
+        _array(row.canonical_high for _, row in rows),
         _array(row.unit for _, row in rows),
         _array(row.code for _, row in rows),
         _array(row.printed for _, row in rows),

@@ -24,7 +24,8 @@ from fhir.documents import (
 from fhir.errors import InvalidResource, ResourceMismatch, VersionConflict
 from fhir.hashes import self_hash
 from fhir.identity import check_type
-from fhir.indexing import IndexRows, index_resource
+from fhir.index_rows import IndexRows
+from fhir.indexing import index_resource
 from fhir.rows import CurrentRow, NewVersion, write_versions
 from fhir.stored import StoredResource
 from fhir.validation import outcome, validate

@@ -1,10 +1,14 @@
 """What the compilation of one search knows: project, clock and fresh table aliases."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fhir import hashes
 from fhir.definitions import type_number
-from fhir.search.clause import Clause
+from fhir.search.clause import Clause, array
+from fhir.search.parts import parts_of
+from fhir.search.request import ParameterCriterion
 
 
 @dataclass(slots=True)
@@ -29,11 +33,30 @@ class SearchContext:
         )
 
     def side_rows(
-        self, alias: str, table: str, resource_type: str, param: int, condition: Clause
+        self, alias: str, table: str, resource_type: str, params: Sequence[int], condition: Clause
     ) -> Clause:
         """Return the condition that a row has a side row of a parameter that meets a condition."""
+        one = len(params) == 1
+        test = "= %s::bigint" if one else "= ANY(%s::bigint[])"
         return Clause(
             f"{alias}.pk IN (SELECT v.resource FROM fhir_{table} v WHERE v.project = %s::integer"
-            f" AND v.rtype = %s::smallint AND v.param = %s::bigint AND {condition.sql})",
-            (self.project, type_number(resource_type), param, *condition.params),
+            f" AND v.rtype = %s::smallint AND v.param {test} AND ({condition.sql}))",
+            (
+                *(self.project, type_number(resource_type)),
+                *(params[0] if one else array(params), *condition.params),
+            ),
         )
+
+    def parameter_rows(
+        self, alias: str, table: str, criterion: ParameterCriterion, condition: Clause
+    ) -> Clause:
+        """Return the condition that a row has a side row of the criterion's parameter."""
+        params = salts(criterion.resource_type, criterion.parameter.code)
+        return self.side_rows(alias, table, criterion.resource_type, params, condition)
+
+
+def salts(resource_type: str, code: str, suffix: str = "") -> list[int]:
+    """Return the numbers under which a parameter is indexed: several where it has parts."""
+    return [
+        hashes.param_salt(resource_type, part + suffix) for part in parts_of(resource_type, code)
+    ]

@@ -5,7 +5,7 @@ from typing import Final
 
 from fhir import hashes
 from fhir.search.clause import Clause, all_of, any_of, has_any_token, negate
-from fhir.search.context import SearchContext
+from fhir.search.context import SearchContext, salts
 from fhir.search.errors import SearchRefused
 from fhir.search.params import composite, date, number, quantity, reference, string, token, uri
 from fhir.search.request import (
@@ -58,8 +58,8 @@ def _missing(criterion: ParameterCriterion, alias: str) -> Clause:
     is_missing = criterion.values == ("true",)
     if code == "_lastUpdated":
         return Clause("false" if is_missing else "true")
-    salt = hashes.param_salt(criterion.resource_type, code)
-    present = has_any_token(alias, [hashes.hash64(hashes.PRESENT) ^ salt])
+    params = salts(criterion.resource_type, code)
+    present = has_any_token(alias, [hashes.hash64(hashes.PRESENT) ^ param for param in params])
     return negate(present) if is_missing else present
 
 

@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from fhir import hashes
 from fhir.definitions import SearchParameter, element, type_number
-from fhir.indexing import NO_DATE, primary_date
-from fhir.search.clause import Clause
-from fhir.search.context import SearchContext
+from fhir.index_rows import NO_DATE
+from fhir.indexing import primary_date
+from fhir.search.clause import Clause, array
+from fhir.search.context import SearchContext, salts
 from fhir.search.errors import UnsupportedSearch
 from fhir.search.request import SearchRequest, SortKey
 
@@ -64,11 +64,11 @@ def _side_order(resource_type: str, key: SortKey, context: SearchContext) -> Ord
     last = _LAST[sql_type][1 if key.descending else 0]
     sql = (
         f"coalesce((SELECT {value} FROM fhir_{table} v WHERE v.resource = r.pk"
-        " AND v.project = %s::integer AND v.rtype = %s::smallint AND v.param = %s::bigint),"
+        " AND v.project = %s::integer AND v.rtype = %s::smallint AND v.param = ANY(%s::bigint[])),"
         f" {last})"
     )
-    salt = hashes.param_salt(resource_type, key.parameter.code)
-    params = (context.project, type_number(resource_type), salt)
+    wanted = array(salts(resource_type, key.parameter.code))
+    params = (context.project, type_number(resource_type), wanted)
     return Order(Clause(sql, params), sql_type, key.descending)
 
 

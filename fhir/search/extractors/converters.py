@@ -210,11 +210,12 @@ def quantity_plain(value: Json, params: Params, out: list[Quantity]) -> None:
     number = decimal(value["value"])
     comparator = value.get("comparator")
     exact = number if comparator is None else None
+    is_open = comparator in {"<", ">"}
     low = None if comparator in {"<", "<="} else number
     high = None if comparator in {">", ">="} else number
     system, code, unit = value.get("system"), value.get("code"), value.get("unit")
     for param in params:
-        out.append(Quantity(param, exact, low, high, system, code, unit))
+        out.append(Quantity(param, exact, low, high, system, code, unit, is_open))
 
 
 def quantity_money(value: Json, params: Params, out: list[Quantity]) -> None:

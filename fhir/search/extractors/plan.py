@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from fhir.definitions import SearchParameter, parameter_by_url
 from fhir.search.extractors.expressions import parse_expression
 from fhir.search.extractors.paths import Access, Path, resolve_branch, root_path
+from fhir.search.parts import is_union
 
 # The store keeps these two as columns: their final values are not in the client's resource.
 COLUMNS = frozenset({"_id", "_lastUpdated"})
@@ -108,6 +109,8 @@ def plan(resource_type: str, parameters: Iterable[SearchParameter]) -> Node:
     parts: dict[tuple[Path, str], Node] = {}
     for parameter in parameters:
         if parameter.expression is None or parameter.code in COLUMNS:
+            continue
+        if is_union(resource_type, parameter.code):
             continue
         if parameter.components:
             _plan_composite(root, parts, resource_type, parameter)

@@ -58,7 +58,8 @@ class Quantity(Struct, frozen=True, gc=False):
 
     `value` is the number without regard to its precision (0.40 equals 0.4); it is None for a
     Range and for a quantity with a comparator. `low` and `high` bound the value; None is open.
-    `system` and `code` are the coded unit, `unit` the printed one.
+    `system` and `code` are the coded unit, `unit` the printed one. `is_open`: the bound itself
+    is out, as in `<5`.
     """
 
     param: str
@@ -68,6 +69,7 @@ class Quantity(Struct, frozen=True, gc=False):
     system: str | None
     code: str | None
     unit: str | None
+    is_open: bool = False
 
 
 class Number(Struct, frozen=True, gc=False):

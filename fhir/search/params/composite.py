@@ -8,7 +8,7 @@ from fhir import hashes
 from fhir.definitions import SearchParameter, parameter_by_url
 from fhir.indexing import component_hash
 from fhir.search.clause import Clause, any_of, has_any_token
-from fhir.search.context import SearchContext
+from fhir.search.context import SearchContext, salts
 from fhir.search.errors import SearchRefused, UnsupportedSearch
 from fhir.search.params import date, number, quantity, string
 from fhir.search.params.reference import targets
@@ -29,7 +29,7 @@ def _value(value: str, criterion: ParameterCriterion, alias: str, context: Searc
     if len(parts) != len(components):
         names = "$".join(component.code for component in components if component)
         raise SearchRefused(f"Write `{parameter.code}={names}`.", param=parameter.code)
-    numbers = [hashes.param_salt(criterion.resource_type, parameter.code)]
+    numbers = salts(criterion.resource_type, parameter.code)
     ordered: list[tuple[SearchParameter, str]] = []
     for position, (component, part) in enumerate(zip(components, parts, strict=True)):
         if component is None or component.type == "special":
@@ -46,8 +46,7 @@ def _value(value: str, criterion: ParameterCriterion, alias: str, context: Searc
     if len(ordered) > 1:
         raise UnsupportedSearch(f"`{parameter.code}` is not searched yet.", param=parameter.code)
     table, match = _ordered_match(*ordered[0], context)
-    rows = [context.side_rows(alias, table, criterion.resource_type, n, match) for n in numbers]
-    return any_of(rows)
+    return context.side_rows(alias, table, criterion.resource_type, numbers, match)
 
 
 def _forms(component: SearchParameter, part: str) -> list[int]:

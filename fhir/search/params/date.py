@@ -3,8 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from fhir import hashes
-from fhir.indexing import microseconds
+from fhir.index_rows import microseconds
 from fhir.search.clause import Clause, any_of
 from fhir.search.context import SearchContext
 from fhir.search.errors import SearchRefused
@@ -33,11 +32,8 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
     code = criterion.parameter.code
     if code == "_lastUpdated":
         return any_of([last_updated(value, alias, context.now) for value in criterion.values])
-    param = hashes.param_salt(criterion.resource_type, code)
     matches = any_of([match(value, code, context.now) for value in criterion.values])
-    return context.side_rows(
-        alias, "date", criterion.resource_type, param, Clause(f"({matches.sql})", matches.params)
-    )
+    return context.parameter_rows(alias, "date", criterion, matches)
 
 
 def match(value: str, code: str, now: datetime) -> Clause:

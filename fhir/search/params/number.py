@@ -2,13 +2,22 @@
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from typing import Final
 
-from fhir import hashes
 from fhir.search.clause import Clause, any_of
 from fhir.search.context import SearchContext
 from fhir.search.errors import SearchRefused
 from fhir.search.request import ParameterCriterion
 from fhir.search.values import split_prefix
+
+_COMPARISONS: Final = {
+    "gt": ("high", ">"),
+    "lt": ("low", "<"),
+    "ge": ("high", ">="),
+    "le": ("low", "<="),
+    "sa": ("low", ">"),
+    "eb": ("high", "<"),
+}
 
 
 def condition(criterion: ParameterCriterion, alias: str, context: SearchContext) -> Clause:
@@ -24,47 +33,43 @@ def rows_that_match(
 ) -> Clause:
     """Return the condition that a row of `fhir_quantity` matches one of the criterion's values."""
     code = criterion.parameter.code
-    param = hashes.param_salt(criterion.resource_type, code)
     matches = any_of([match(value, code) for value in criterion.values])
-    return context.side_rows(
-        alias,
-        "quantity",
-        criterion.resource_type,
-        param,
-        Clause(f"({matches.sql})", matches.params),
-    )
+    return context.parameter_rows(alias, "quantity", criterion, matches)
 
 
-def match(value: str, code: str) -> Clause:
-    """Return the condition on the bounds of a row of `fhir_quantity` for one number.
+def match(value: str, code: str, low: str = "v.low", high: str = "v.high") -> Clause:
+    """Return the condition on the bounds of a row of `fhir_quantity` for one number."""
+    prefix, text = split_prefix(value.strip())
+    return compare(prefix, parse_number(text, code), float, low=low, high=high)
+
+
+def compare(
+    prefix: str,
+    number: Decimal,
+    convert: Callable[[Decimal], float],
+    *,
+    low: str = "v.low",
+    high: str = "v.high",
+) -> Clause:
+    """Return the condition on two columns; `convert` makes the number what they hold.
 
     `eq`, `ne` and `ap` go by the precision written (100 is 99.5 to 100.5, 5.40 is 5.395 to
     5.405); the other prefixes take the number as it stands, as R4 says.
     """
-    prefix, text = split_prefix(value.strip())
-    number = parse_number(text, code)
-    exact = float(number)
-    comparisons = {
-        "gt": "v.high > %s",
-        "lt": "v.low < %s",
-        "ge": "v.high >= %s",
-        "le": "v.low <= %s",
-        "sa": "v.low > %s",
-        "eb": "v.high < %s",
-    }
-    if prefix in comparisons:
-        return Clause(comparisons[prefix].replace("%s", "%s::double precision"), (exact,))
+    if prefix in _COMPARISONS:
+        column, operator = _COMPARISONS[prefix]
+        bound = low if column == "low" else high
+        return Clause(f"{bound} {operator} %s::double precision", (convert(number),))
     half = half_unit(number)
     if prefix == "ap":
         slack = max(abs(number) / 10, half)
-        sql = "(v.low <= %s::double precision AND v.high >= %s::double precision)"
-        return Clause(sql, (float(number + slack), float(number - slack)))
-    low, high = float(number - half), float(number + half)
+        sql = f"({low} <= %s::double precision AND {high} >= %s::double precision)"
+        return Clause(sql, (convert(number + slack), convert(number - slack)))
     if prefix == "ne":
-        sql = "(v.low < %s::double precision OR v.high >= %s::double precision)"
+        sql = f"({low} < %s::double precision OR {high} >= %s::double precision)"
     else:
-        sql = "(v.low >= %s::double precision AND v.high < %s::double precision)"
-    return Clause(sql, (low, high))
+        sql = f"({low} >= %s::double precision AND {high} < %s::double precision)"
+    return Clause(sql, (convert(number - half), convert(number + half)))
 
 
 def parse_number(text: str, code: str) -> Decimal:
@@ -79,6 +84,9 @@ def parse_number(text: str, code: str) -> Decimal:
 
 
 def half_unit(number: Decimal) -> Decimal:
-    """Return half a unit in the last place that was written."""
-    exponent = number.as_tuple().exponent
-    return Decimal(5).scaleb(int(exponent) - 1)
+    """Return half a unit in the last place that was written.
+
+    R4 reads 1e2 as 95 to 105: where an exponent hides digits, a tenth of half a unit.
+    """
+    exponent = int(number.as_tuple().exponent)
+    return Decimal(5).scaleb(exponent - 1 if exponent <= 0 else exponent - 2)

@@ -22,9 +22,14 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
         name for value in criterion.values for name in targets(value, parameter, criterion.modifier)
     ]
     if is_promoted(criterion.resource_type, parameter) and all(map(_is_patient, names)):
-        wanted = [hashes.hash64(name) for name in names]
+        wanted = [_name_form(name) for name in names]
         return Clause(f"{alias}.patient = ANY(%s::bigint[])", (array(wanted),))
-    return has_any_token(alias, [hashes.hash64(name) ^ salt for name in names])
+    return has_any_token(alias, [_name_form(name) ^ salt for name in names])
+
+
+def _name_form(name: str) -> int:
+    """Return the hash of `Type/id`, or of a URL as that of a canonical resource's own `url`."""
+    return hashes.uri(name) if ":" in name else hashes.hash64(name)
 
 
 def targets(value: str, parameter: SearchParameter, modifier: str) -> Iterator[str]:

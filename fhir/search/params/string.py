@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from fhir import hashes
-from fhir.indexing import FOLDED_LENGTH
+from fhir.index_rows import FOLDED_LENGTH
 from fhir.search.clause import Clause, any_of
 from fhir.search.context import SearchContext
 from fhir.search.extractors import fold
@@ -15,11 +14,8 @@ _LAST_CHARACTER: Final = "\U0010ffff"
 
 def condition(criterion: ParameterCriterion, alias: str, context: SearchContext) -> Clause:
     """Return the condition for a beginning (without case and accents), `:exact`, `:contains`."""
-    param = hashes.param_salt(criterion.resource_type, criterion.parameter.code)
     matches = any_of([match(value, criterion.modifier) for value in criterion.values])
-    return context.side_rows(
-        alias, "string", criterion.resource_type, param, Clause(f"({matches.sql})", matches.params)
-    )
+    return context.parameter_rows(alias, "string", criterion, matches)
 
 
 def match(value: str, modifier: str) -> Clause:

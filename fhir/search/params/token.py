@@ -3,7 +3,7 @@
 from fhir import hashes
 from fhir.indexing import TEXT
 from fhir.search.clause import Clause, has_any_token, negate
-from fhir.search.context import SearchContext
+from fhir.search.context import SearchContext, salts
 from fhir.search.errors import SearchRefused
 from fhir.search.extractors import fold
 from fhir.search.request import ParameterCriterion
@@ -14,9 +14,10 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
     """Return the condition for `code`, `system|code`, `|code`, `system|` and the modifiers."""
     if criterion.modifier == "text":
         return text_condition(criterion, alias, context)
-    salt = hashes.param_salt(criterion.resource_type, criterion.parameter.code)
     form = of_type_form if criterion.modifier == "of-type" else token_form
-    found = has_any_token(alias, [form(value) ^ salt for value in criterion.values])
+    wanted = [form(value) for value in criterion.values]
+    params = salts(criterion.resource_type, criterion.parameter.code)
+    found = has_any_token(alias, [form ^ param for form in wanted for param in params])
     return negate(found) if criterion.modifier == "not" else found
 
 
@@ -40,12 +41,10 @@ def of_type_form(value: str) -> int:
 def text_condition(criterion: ParameterCriterion, alias: str, context: SearchContext) -> Clause:
     """Return the condition that a display or text has a word that starts with the value."""
     code = criterion.parameter.code
-    if code.startswith("combo-"):
-        raise SearchRefused(f"`{code}` has no `:text`; ask `code:text`.", param=code)
-    param = hashes.param_salt(criterion.resource_type, code + TEXT)
+    params = salts(criterion.resource_type, code, TEXT)
     texts = [fold(unescape(value)) for value in criterion.values]
     matches = " OR ".join("starts_with(v.folded, %s) OR strpos(v.folded, %s) > 0" for _ in texts)
-    params = tuple(part for text in texts for part in (text, " " + text))
+    words = tuple(part for text in texts for part in (text, " " + text))
     return context.side_rows(
-        alias, "string", criterion.resource_type, param, Clause(f"({matches})", params)
+        alias, "string", criterion.resource_type, params, Clause(matches, words)
     )

@@ -18,6 +18,4 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
         matches = any_of([Clause("starts_with(%s::text, v.exact)", (value,)) for value in values])
     else:
         return has_any_token(alias, [hashes.uri(value) ^ salt for value in values])
-    return context.side_rows(
-        alias, "string", criterion.resource_type, salt, Clause(f"({matches.sql})", matches.params)
-    )
+    return context.parameter_rows(alias, "string", criterion, matches)
