@@ -20,5 +20,5 @@ BACKWARDS = [
 class Migration(migrations.Migration):
     """The canonical bounds of quantities."""
 
-    dependencies = [("fhir", "0001_initial")]
+    dependencies = [("fhir", "0002_feed")]
     operations = [migrations.RunSQL(FORWARDS, BACKWARDS)]
