@@ -54,11 +54,16 @@ PRIMITIVES: dict[str, dict[str, Any]] = {
     "xhtml": {"type": "string", "minLength": 1},
 }
 
+ELEMENT_ID = {**_STRING, "pattern": r"^\S+$", "x-type": "element id"}
+
 # Value sets that are open by nature: what can be said of their codes is the syntax.
 OPEN_SETS = {
     "http://hl7.org/fhir/ValueSet/mimetypes": r"^[^\s/]+(/[^\s/;]+(\s*;.*)?)?$",
     "http://hl7.org/fhir/ValueSet/currencies": r"^[A-Z]{3}$",
 }
+
+# https://www.rfc-editor.org/rfc/rfc5646#section-2.1, the value set all-languages
+LANGUAGE = r"^([A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*|[IiXx](-[A-Za-z0-9]{1,8})+)$"
 
 # How to say, in a remedy, what a value must look like.
 SHAPES = {
@@ -69,9 +74,11 @@ SHAPES = {
     "date": "a calendar date: YYYY, YYYY-MM or YYYY-MM-DD",
     "dateTime": "YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with a zone (Z or +hh:mm)",
     "decimal": "a JSON number, without quotes",
+    "element id": "text without spaces",
     "id": "1 to 64 letters, digits, '-', '.' or '_'",
     "instant": "YYYY-MM-DDThh:mm:ss with a zone (Z or +hh:mm)",
     "integer": "a whole JSON number between -2147483648 and 2147483647",
+    "language": "a language tag of BCP 47, such as en or de-CH",
     "markdown": "text that is not empty",
     "oid": "urn:oid: followed by an OID",
     "positiveInt": "a whole JSON number from 1 to 2147483647",

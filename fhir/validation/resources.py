@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from fhir.definitions import is_resource_type, resource_types
+from fhir.validation.invariants.rule import Context
 from fhir.validation.issues import Issue
+from fhir.validation.references import entry_types
 from fhir.validation.structure import preload_schemas, structure_issues
 from fhir.validation.walk import resource_table, rule_issues
 
@@ -22,7 +24,9 @@ def validate(
     the invariants that R4 calls warnings, as `$validate` does.
     """
     try:
-        return _type_issues(resource, resource_type) or _resource_issues(resource, None, warnings)
+        return _type_issues(resource, resource_type) or _resource_issues(
+            Context(resource, resource), warnings
+        )
     except RecursionError:
         text = "The resource is nested hundreds of levels deep: flatten it."
         return [Issue("error", "too-costly", "", text)]
@@ -43,14 +47,16 @@ def preload() -> None:
         resource_table(resource_type)
 
 
-def _resource_issues(resource: Resource, root: Resource | None, warnings: bool) -> list[Issue]:
+def _resource_issues(context: Context, warnings: bool) -> list[Issue]:
+    resource = context.resource
     issues = structure_issues(resource, resource["resourceType"])
-    issues += rule_issues(resource, root or resource, warnings=warnings, is_sound=not issues)
+    issues += rule_issues(context, warnings=warnings, is_sound=not issues)
+    entries = entry_types(resource) if "entry" in resource else context.entries
     for place, inner, is_contained in _inner_resources(resource):
         wrong = _type_issues(inner, None)
         if not wrong:
-            outer = (root or resource) if is_contained else None
-            wrong = _resource_issues(inner, outer, warnings)
+            root = context.root if is_contained else inner
+            wrong = _resource_issues(Context(inner, root, entries), warnings)
         issues += [_moved(issue, place, inner) for issue in wrong]
     return issues
 

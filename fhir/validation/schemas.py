@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from fhir.definitions import Element, Structure, structure, value_set
-from fhir.validation.primitives import ID, OPEN_SETS, PRIMITIVES
+from fhir.validation.contradictions import TARGETS
+from fhir.validation.primitives import ELEMENT_ID, ID, LANGUAGE, OPEN_SETS, PRIMITIVES
 
 Schema = dict[str, Any]
 
@@ -81,19 +82,21 @@ class _SchemaWriter:
         if element.content_of is not None:
             return self.backbone(found.name, element.content_of)
         if kind in PRIMITIVES:
-            return self.primitive(element, kind)
+            return ELEMENT_ID if _is_element_id(element, kind) else self.primitive(element, kind)
         if kind in _INLINE:
             return self.backbone(found.name, element.path)
         if kind == "Resource":
             return {"type": "object", "x-type": "Resource"}
         if kind == "Reference" and element.targets:
-            return self.reference(element.targets)
+            return self.reference(element.targets + TARGETS.get((found.name, element.path), ()))
         if element.binding_strength == "required" and kind == "CodeableConcept":
             return self.coded(element)
         return self.backbone(kind, "")
 
     def primitive(self, element: Element, kind: str) -> Schema:
         schema = {**PRIMITIVES[kind], "x-type": kind}
+        if kind == "code" and element.name == "language" and element.binding is None:
+            return {**schema, "pattern": LANGUAGE, "x-type": "language"}
         if kind != "code" or element.binding_strength != "required" or not element.binding:
             return schema
         systems = value_set(element.binding)
@@ -144,6 +147,11 @@ class _SchemaWriter:
                 "x-value-set": element.binding,
             }
         return {"$ref": f"#/definitions/{name}"}
+
+
+def _is_element_id(element: Element, kind: str) -> bool:
+    """The id of an element, which is no logical id: https://hl7.org/fhir/R4/element.html#id"""
+    return element.name == "id" and kind == "string"
 
 
 def _coding_of(system: str, codes: Iterable[str]) -> Schema:

@@ -11,6 +11,7 @@ from typing import Any
 from jsonschema_rs import Draft7Validator, RegexOptions, ValidationError
 
 from fhir.definitions import resource_types
+from fhir.validation.contradictions import names_no_display
 from fhir.validation.issues import Issue
 from fhir.validation.location import expression_at
 from fhir.validation.primitives import SHAPES
@@ -71,12 +72,19 @@ class _Fault:
         if "x-keys" in self.schema and not isinstance(self.value, dict):
             return True
         if name == "Required" and isinstance(self.value, dict):
-            return bool(self.value.get(f"_{self.kind.property}"))
+            missing = self.kind.property
+            return bool(self.value.get(f"_{missing}")) or self._is_unnamed_display(missing)
         if name == "AnyOf" and "x-keys" in self.schema:
             return any(self.value.get(f"_{key}") for key in self.schema["x-keys"])
         if self.value is None and len(self.place) > 1 and isinstance(self.place[-1], int):
             return self._has_shadow(int(self.place[-1]))
         return False
+
+    def _is_unnamed_display(self, missing: str) -> bool:
+        is_display = missing == "linkId" and self.value.get("type") == "display"
+        return (
+            is_display and self.resource_type == "Questionnaire" and names_no_display(self.resource)
+        )
 
     def _has_shadow(self, index: int) -> bool:
         owner = _value_at(self.resource, self.place[:-2])

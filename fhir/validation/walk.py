@@ -11,11 +11,12 @@ from threading import RLock
 from typing import Any
 
 from fhir.definitions import Element, structure
+from fhir.validation.contradictions import TARGETS
 from fhir.validation.invariants import Context, Holds, Rule, rules_at
 from fhir.validation.issues import Issue, Severity
 from fhir.validation.location import expression_at
 from fhir.validation.primitives import PRIMITIVES
-from fhir.validation.references import points_to
+from fhir.validation.references import names_one_of, points_to
 
 Node = dict[str, Any]
 Place = tuple[str | int, ...]
@@ -99,6 +100,8 @@ def _rules_of(type_name: str, path: str, children: tuple[Element, ...]) -> tuple
     for element in children:
         if not element.is_choice and element.types and element.types[0] in PRIMITIVES:
             rules += rules_at(type_name, element.path)
+            if element.types[0] == "canonical" and element.targets and type_name != "Meta":
+                rules += (_canonical_rule(element.targets, element.name),)
     return rules
 
 
@@ -115,7 +118,10 @@ def _table_below(type_name: str, element: Element, kind: str) -> Table:
         return _table_of(type_name, element.path)
     extra = rules_at(type_name, element.path) if type_name not in _GENERAL else ()
     if kind == "Reference" and element.targets:
-        extra += (_target_rule(element.targets),)
+        wider = TARGETS.get((type_name, element.path), ())
+        extra += (_target_rule(element.targets + wider),)
+        if wider:
+            extra += (replace(_target_rule(element.targets), severity="warning"),)
     return _table_of(kind).narrowed(extra)
 
 
@@ -128,6 +134,15 @@ def _target_rule(targets: tuple[str, ...]) -> Rule:
         partial(points_to, targets),
         f"The reference may point to {', '.join(targets)} only: correct it.",
         key="reference target",
+    )
+
+
+@cache
+def _canonical_rule(targets: tuple[str, ...], name: str) -> Rule:
+    return Rule(
+        partial(names_one_of, targets, name),
+        f"{name} may name {', '.join(targets)} only: correct its url.",
+        key="canonical target",
     )
 
 
@@ -192,16 +207,14 @@ def _holds_or_unclear(rule: Rule, node: Node, context: Context) -> bool:
         return True
 
 
-def rule_issues(
-    resource: Node, root: Node, *, warnings: bool = False, is_sound: bool = True
-) -> list[Issue]:
-    """Answer an issue for every invariant that does not hold in a resource.
+def rule_issues(context: Context, *, warnings: bool = False, is_sound: bool = True) -> list[Issue]:
+    """Answer an issue for every invariant that does not hold in the context's resource.
 
-    `root` is the outermost resource. `is_sound` says that the structure is valid, which allows
-    the fast walk.
+    `is_sound` says that the structure is valid, which allows the fast walk.
     """
+    resource = context.resource
     resource_type = resource["resourceType"]
-    table, context = resource_table(resource_type), Context(resource, root)
+    table = resource_table(resource_type)
     if is_sound and not warnings and holds(resource, table, context):
         return []
     return [

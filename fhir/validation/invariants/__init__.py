@@ -9,14 +9,24 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from fhir.definitions import structure
 from fhir.definitions.files import read_data
-from fhir.validation.invariants import clinical, conformance, datatypes, profiling, resources
+from fhir.validation.invariants import (
+    clinical,
+    conformance,
+    datatypes,
+    documents,
+    profiling,
+    resources,
+)
 from fhir.validation.invariants.rule import Context, Holds, Rule
 from fhir.validation.issues import Severity
 
 __all__ = ["Context", "Holds", "Rule", "rules_at", "unwritten_invariants"]
 
-_RULES = datatypes.RULES | resources.RULES | clinical.RULES | conformance.RULES | profiling.RULES
+_RULES: dict[str, Rule] = {}
+for _room in (datatypes, resources, documents, clinical, conformance, profiling):
+    _RULES |= _room.RULES
 
 # ele-1 (an element has a value or children) is part of the walk, which sees every element, and of
 # the schemas. eld-11 holds for every element as R4 writes it (`type.select(…).exists()`).
@@ -25,7 +35,10 @@ _ELSEWHERE = frozenset({"ele-1", "eld-11"})
 # What the text of R4 demands without giving it a key.
 _FROM_THE_TEXT = {
     ("Attachment", ""): ("attachment-size",),
-    ("Bundle", ""): ("bundle-link", "bundle-search-id"),
+    ("Reference", ""): ("reference-type",),
+    ("Questionnaire", "item"): ("display-link-id",),
+    ("ValueSet", "compose.include"): ("system-absolute", "snomed-filter"),
+    ("Bundle", ""): ("bundle-link", "bundle-search-id", "document-references"),
     ("Bundle", "entry"): ("bundle-full-url", "bundle-full-url-id"),
 }
 
@@ -37,7 +50,10 @@ def _data() -> dict[str, Any]:
 
 def rules_at(type_name: str, path: str) -> tuple[Rule, ...]:
     """Answer the rules that a type itself declares for one of its elements ("" is the type)."""
-    found = [replace(_RULES[key], key=key) for key in _FROM_THE_TEXT.get((type_name, path), ())]
+    keys = _FROM_THE_TEXT.get((type_name, path), ())
+    if not path and is_canonical_resource(type_name):
+        keys = (*keys, "url-absolute")
+    found = [replace(_RULES[key], key=key) for key in keys]
     for facts in _data().get(type_name, {}).get(path, ()):
         rule = _rule(type_name, facts["key"])
         if rule is not None:
@@ -45,6 +61,19 @@ def rules_at(type_name: str, path: str) -> tuple[Rule, ...]:
             severity: Severity = "warning" if mild else "error"
             found.append(replace(rule, key=facts["key"], severity=severity))
     return tuple(found)
+
+
+def is_canonical_resource(type_name: str) -> bool:
+    """Say whether resources of a type are known by a canonical url.
+
+    https://hl7.org/fhir/R4/resource.html#canonical
+    """
+    found = structure(type_name)
+    return (
+        found is not None
+        and found.kind == "resource"
+        and {"url", "version", "status"} <= found.elements.keys()
+    )
 
 
 def unwritten_invariants() -> Iterator[str]:

@@ -65,6 +65,44 @@ def _is_explained(node: Node, _: Context) -> bool:
     return has(node, "comment") or node.get("equivalence") not in {"narrower", "inexact"}
 
 
+def _filters_by_snomed_codes(node: Node, _: Context) -> bool:
+    if node.get("system") != _SNOMED:
+        return True
+    return all(
+        is_snomed_id(str(entry.get("value", "")))
+        for entry in items(node, "filter")
+        if entry.get("property") == "concept" and entry.get("op") in _BY_CONCEPT
+    )
+
+
+def is_snomed_id(text: str) -> bool:
+    """Say whether a text is a SNOMED CT identifier: 6 to 18 digits, the last by Verhoeff.
+
+    https://confluence.ihtsdotools.org/display/DOCRELFMT/6.2+SCTID+Data+Type
+    """
+    if not (text.isascii() and text.isdecimal()) or not 6 <= len(text) <= 18:
+        return False
+    check = 0
+    for place, digit in enumerate(reversed(text)):
+        check = _DIHEDRAL[check][_PERMUTED[place % 8][int(digit)]]
+    return check == 0
+
+
+def _dihedral(first: int, second: int) -> int:
+    """Multiply in the symmetries of a pentagon: below 5 rotations, from 5 on reflections."""
+    turned = second if first < 5 else -second
+    reflected = (first >= 5) != (second >= 5)
+    return (first + turned) % 5 + 5 * reflected
+
+
+_SNOMED = "http://snomed.info/sct"
+_BY_CONCEPT = frozenset({"is-a", "descendent-of", "is-not-a", "generalizes", "="})
+_DIHEDRAL = [[_dihedral(first, second) for second in range(10)] for first in range(10)]
+_TURN = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+_PERMUTED = [list(range(10))]
+while len(_PERMUTED) < 8:
+    _PERMUTED.append([_TURN[digit] for digit in _PERMUTED[-1]])
+
 _KIND = "Software and implementation do not fit the kind of statement."
 _EXCLUSIVE_CRITERIA = "Give either code, description or criteria, or components."
 
@@ -104,6 +142,11 @@ RULES: dict[str, Rule] = {
     "csd-1": Rule(
         lambda n, c: are_distinct(concept.get("code") for concept in descendants(n, "concept")),
         "A code is defined twice: drop one of the concepts.",
+    ),
+    "display-link-id": Rule(
+        lambda n, c: n.get("type") != "display" or has(n, "linkId"),
+        "R4 gives every item a linkId, displays too: add it.",
+        "warning",
     ),
     "mea-1": Rule(
         lambda n, c: all(
@@ -203,6 +246,17 @@ RULES: dict[str, Rule] = {
     "que-13": Rule(
         lambda n, c: n.get("repeats") is True or len(n.get("initial", ())) <= 1,
         "Only a repeating item has several initial values.",
+    ),
+    "snomed-filter": Rule(
+        _filters_by_snomed_codes, "The value of this filter is no SNOMED CT code: correct it."
+    ),
+    "system-absolute": Rule(
+        lambda n, c: ":" in n.get("system", ":"),
+        "system is absolute: give the code system's url, not a #fragment or a relative url.",
+    ),
+    "url-absolute": Rule(
+        lambda n, c: ":" in n.get("url", ":"),
+        "A canonical url is absolute: give http://…, https://… or urn:….",
     ),
     "smp-1": Rule(lambda n, c: not has(n, "element") or has(n, "context"), "Add the context."),
     "smp-2": Rule(lambda n, c: not has(n, "context") or has(n, "contextType"), "Add contextType."),

@@ -16,6 +16,7 @@ from fhir.validation.invariants.rule import (
     number,
 )
 from fhir.validation.narrative import has_content, is_safe
+from fhir.validation.references import agrees_with_type
 
 UCUM = "http://unitsofmeasure.org"
 
@@ -144,6 +145,9 @@ RULES: dict[str, Rule] = {
     "rat-1": Rule(_is_whole_ratio, "Give numerator and denominator together, or an extension."),
     "ref-1": Rule(
         _is_contained, "No contained resource has this id: add it to contained, or correct it."
+    ),
+    "reference-type": Rule(
+        agrees_with_type, "type is not the type that reference points to: correct one of them."
     ),
     "rng-2": Rule(_low_to_high, "low is greater than high: exchange or correct them."),
     "tim-1": Rule(

@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/conformance-rules.html#constraints
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -16,10 +16,14 @@ Json = Any  # a parsed JSON value, whose shape the schema has checked
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where a node stands: its own resource, and the outermost one that contains it."""
+    """Where a node stands: its own resource, and the outermost one that contains it.
+
+    `entries` are the types of the entries of the Bundle around it, by full url.
+    """
 
     resource: Node
     root: Node
+    entries: Mapping[str, str] | None = None
 
 
 Holds = Callable[[Node, Context], bool]

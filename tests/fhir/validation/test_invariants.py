@@ -6,6 +6,7 @@ import pytest
 
 from fhir.validation import validate
 from fhir.validation.invariants import unwritten_invariants
+from fhir.validation.invariants.conformance import is_snomed_id
 
 LOINC = {"system": "http://loinc.org", "code": "85354-9"}
 SYSTEM = "http://terminology.hl7.org/CodeSystem/"
@@ -72,10 +73,11 @@ COMPOSITION = {
     "status": "final",
     "type": {"text": "x"},
     "date": "2020",
-    "author": [{"reference": "Practitioner/1"}],
+    "author": [{"display": "Dr. Adams"}],
     "title": "x",
 }
 CONTAINED = {"resourceType": "Organization", "id": "o", "name": "Clinic"}
+BACK = {"url": "http://x", "valueReference": {"reference": "#"}}
 POST = {"method": "POST", "url": "Patient"}
 UCUM = "http://unitsofmeasure.org"
 CLINICAL = "condition-clinical"
@@ -153,6 +155,41 @@ def usage(**elements):
     }
 
 
+PERSON = {"resourceType": "Practitioner", "active": True}
+
+
+def snomed_set(value):
+    include = {
+        "system": "http://snomed.info/sct",
+        "filter": [{"property": "concept", "op": "is-a", "value": value}],
+    }
+    return {"resourceType": "ValueSet", "status": "draft", "compose": {"include": [include]}}
+
+
+def document(subject, full_url):
+    composition = {
+        "resourceType": "Composition",
+        "id": "1",
+        **COMPOSITION,
+        "subject": {"reference": subject},
+    }
+    return bundle(
+        "document",
+        {"fullUrl": "http://x/Composition/1", "resource": composition},
+        {"fullUrl": full_url, "resource": patient(id="2")},
+        identifier={"system": "urn:x", "value": "1"},
+        timestamp="2020-01-01T00:00:00Z",
+    )
+
+
+def answers(questionnaire):
+    return {
+        "resourceType": "QuestionnaireResponse",
+        "status": "completed",
+        "questionnaire": questionnaire,
+    }
+
+
 # key: (a resource that breaks it, where, the same put right)
 CASES = {
     "per-1": (
@@ -223,7 +260,7 @@ CASES = {
     "dom-2": (
         patient(
             managingOrganization={"reference": "#o"},
-            contained=[{**CONTAINED, "contained": [{**CONTAINED, "partOf": {"reference": "#"}}]}],
+            contained=[{**CONTAINED, "contained": [{**CONTAINED, "extension": [BACK]}]}],
         ),
         "Patient",
         patient(managingOrganization={"reference": "#o"}, contained=[CONTAINED]),
@@ -360,6 +397,41 @@ CASES = {
         bundle("searchset", {"resource": patient()}),
         "Bundle",
         bundle("searchset", {"resource": patient(id="1")}),
+    ),
+    "document-references": (
+        document("Patient/1", "urn:uuid:2"),
+        "Bundle",
+        document("Patient/2", "http://x/Patient/2"),
+    ),
+    "snomed-filter": (
+        snomed_set("something"),
+        "ValueSet.compose.include[0]",
+        snomed_set("73211009"),
+    ),
+    "system-absolute": (
+        {**snomed_set("x"), "compose": {"include": [{"system": "#c1"}]}},
+        "ValueSet.compose.include[0]",
+        {**snomed_set("x"), "compose": {"include": [{"system": "http://x"}]}},
+    ),
+    "url-absolute": (
+        {"resourceType": "ValueSet", "status": "draft", "url": "ValueSet/1"},
+        "ValueSet",
+        {"resourceType": "ValueSet", "status": "draft", "url": "urn:uuid:1"},
+    ),
+    "reference-type": (
+        patient(generalPractitioner=[{"reference": "Organization/1", "type": "Practitioner"}]),
+        "Patient.generalPractitioner[0]",
+        patient(generalPractitioner=[{"reference": "Organization/1", "type": "Organization"}]),
+    ),
+    "canonical target": (
+        answers("http://hl7.org/fhir/ValueSet/example"),
+        "QuestionnaireResponse",
+        answers("http://hl7.org/fhir/Questionnaire/example"),
+    ),
+    "reference target": (
+        patient(managingOrganization={"reference": "#p"}, contained=[{**PERSON, "id": "p"}]),
+        "Patient.managingOrganization",
+        patient(generalPractitioner=[{"reference": "#p"}], contained=[{**PERSON, "id": "p"}]),
     ),
     "cmd-1": (
         group(equivalence="narrower"),
@@ -659,3 +731,43 @@ def test_a_problem_without_status_is_only_warned_about():
     problem = condition(category=[concept("condition-category", "problem-list-item")])
     assert validate(problem) == []
     assert any("(con-3)" in issue.diagnostics for issue in validate(problem, warnings=True))
+
+
+def test_a_reference_to_an_entry_of_a_wrong_type_is_found_in_its_bundle():
+    entry = {
+        "fullUrl": "urn:uuid:0190b0a5-6b8e-7c3d-9a4f-8e5d2c1b0a01",
+        "resource": patient(managingOrganization={"reference": "urn:uuid:2"}),
+    }
+    broken = bundle("collection", entry, {"fullUrl": "urn:uuid:2", "resource": PERSON})
+    [issue] = validate(broken)
+    assert issue.expression == "Bundle.entry[0].resource.managingOrganization"
+    assert "(reference target)" in issue.diagnostics
+    clinic = {"resourceType": "Organization", "name": "Clinic"}
+    whole = bundle("collection", entry, {"fullUrl": "urn:uuid:2", "resource": clinic})
+    assert validate(whole) == []
+
+
+@pytest.mark.parametrize("text", ["something", "12345", "73211008", "38341004", "1" * 19, ""])
+def test_what_is_no_snomed_id(text):
+    assert not is_snomed_id(text)
+
+
+@pytest.mark.parametrize("text", ["73211009", "38341003", "900000000000207008"])
+def test_what_is_a_snomed_id(text):
+    assert is_snomed_id(text)
+
+
+def test_versioned_references_of_a_document_find_their_version():
+    versions = [
+        {
+            "fullUrl": "http://x/Patient/2",
+            "resource": patient(id="2", meta={"versionId": version}),
+        }
+        for version in ("1", "2")
+    ]
+    ambiguous = document("Patient/2", "http://x/Patient/2")
+    ambiguous["entry"][1:] = versions
+    assert [issue.expression for issue in validate(ambiguous)] == ["Bundle"]
+    named = document("Patient/2/_history/1", "http://x/Patient/2")
+    named["entry"][1:] = versions
+    assert validate(named) == []
