@@ -18,6 +18,7 @@ from fhir.definitions.parameters import (
     search_parameter,
     search_parameters,
 )
+from fhir.definitions.terminology import core_resource, core_urls
 from fhir.definitions.types import (
     UnknownResourceTypeError,
     is_resource_type,
@@ -34,6 +35,8 @@ __all__ = [
     "UnknownResourceTypeError",
     "compartment_parameters",
     "compartments",
+    "core_resource",
+    "core_urls",
     "element",
     "implicit_system",
     "in_compartment",

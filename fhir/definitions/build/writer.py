@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fhir.definitions.build.package import CorePackage, read_package
+from fhir.definitions.build.resources import build_resources
 from fhir.definitions.build.search import build_compartments, build_search_parameters
 from fhir.definitions.build.structures import build_invariants, build_structures
 from fhir.definitions.build.terminology import build_value_sets
@@ -36,6 +37,9 @@ def write_definitions(package: CorePackage, folder: Path) -> BuildReport:
         "search_parameters": build_search_parameters(package),
         "compartments": build_compartments(package),
         "value_sets": build_value_sets(package, _required_sets(structures)),
+        "code_systems": build_resources(package, "CodeSystem"),
+        "value_set_definitions": build_resources(package, "ValueSet"),
+        "concept_maps": build_resources(package, "ConceptMap"),
     }
     folder.mkdir(parents=True, exist_ok=True)
     texts = {name: _canonical(content) for name, content in contents.items()}
