@@ -99,7 +99,7 @@ CLOSURE = [
 class Migration(migrations.Migration):
     """The tables of terminology."""
 
-    dependencies = [("fhir", "0001_initial")]
+    dependencies = [("fhir", "0003_canonical_quantities")]
     operations = [
         migrations.RunSQL(
             [*SYSTEM, *CLOSURE],
