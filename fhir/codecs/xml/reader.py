@@ -12,11 +12,13 @@ from xml.parsers import expat
 
 import msgspec
 
-from fhir.codecs.xml.shapes import ANY_RESOURCE, FHIR, WHOLE, XHTML, Field, fields
+from fhir.codecs.xml.names import FHIR, XHTML
 from fhir.definitions import is_resource_type
+from fhir.definitions.fields import ANY_RESOURCE, Field, fields
 from fhir.documents import BOM, MAX_BYTES, MAX_DEPTH, ResourceTooLarge
 from healthcloud.errors import BadRequest
 
+_WHOLE: Final = frozenset({"integer", "positiveInt", "unsignedInt"})
 _SPACE: Final = " \t\r\n"
 _INTEGER: Final = re.compile(r"[+]?(-?(?:0|[1-9][0-9]*))")
 _DECIMAL: Final = re.compile(r"[+]?(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
@@ -241,7 +243,7 @@ def _value(node: _Node, kind: str) -> Json:
         return None
     if kind == "boolean":
         return {"true": True, "false": False}.get(text, text)
-    if kind == "decimal" or kind in WHOLE:
+    if kind == "decimal" or kind in _WHOLE:
         number = (_DECIMAL if kind == "decimal" else _INTEGER).fullmatch(text)
         return msgspec.Raw(number[1].encode()) if number else text
     return text

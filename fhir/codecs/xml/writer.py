@@ -10,7 +10,8 @@ from typing import Any, Final
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-from fhir.codecs.xml.shapes import ANY_RESOURCE, FHIR, XHTML, Field, fields
+from fhir.codecs.xml.names import FHIR, XHTML
+from fhir.definitions.fields import ANY_RESOURCE, Field, fields
 
 _HEAD: Final = '<?xml version="1.0" encoding="UTF-8"?>'
 # Characters that would not come back as they are from an attribute, or end it.
@@ -24,7 +25,7 @@ _ESCAPED: Final = {
     "\n": "&#10;",
     "\r": "&#13;",
 }
-_UNKNOWN: Final = Field(1_000_000, "", False, False, False, ("", ""))
+_UNKNOWN: Final = Field("", 1_000_000, "", False, False, False, ("", ""))
 
 Json = Any  # a JSON value of any kind
 

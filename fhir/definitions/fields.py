@@ -1,6 +1,6 @@
-"""How the elements of a type are spelled: their order, and what is an attribute.
+"""The elements of a type by their names in JSON and XML: order, type, what is below.
 
-https://hl7.org/fhir/R4/xml.html#representation
+https://hl7.org/fhir/R4/json.html and https://hl7.org/fhir/R4/xml.html#representation
 """
 
 from collections.abc import Mapping
@@ -9,11 +9,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from fhir.definitions import Element, structure
+from fhir.definitions.elements import Element, structure
 
-FHIR: Final = "http://hl7.org/fhir"
-XHTML: Final = "http://www.w3.org/1999/xhtml"
-WHOLE: Final = frozenset({"integer", "positiveInt", "unsignedInt"})
 ANY_RESOURCE: Final = "Resource"
 _INLINE: Final = frozenset({"BackboneElement", "Element"})
 
@@ -22,9 +19,11 @@ _INLINE: Final = frozenset({"BackboneElement", "Element"})
 class Field:
     """An element under its JSON name, which is its XML name too.
 
-    `below` is the type (and the path in it) whose elements it has.
+    `element` is its name without the type of a choice; `below` is the type (and the path in it)
+    whose elements it has; `is_attribute` says so of XML.
     """
 
+    element: str
     position: int
     kind: str
     repeats: bool
@@ -58,4 +57,4 @@ def _field(position: int, type_name: str, element: Element, kind: str, attribute
         below = (type_name, element.path)
     found = structure(kind)
     is_primitive = found is not None and found.kind == "primitive-type"
-    return Field(position, kind, element.repeats, is_primitive, attribute, below)
+    return Field(element.name, position, kind, element.repeats, is_primitive, attribute, below)
