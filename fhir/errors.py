@@ -2,8 +2,8 @@
 
 HealthCloudError
 ├── BadRequest          MalformedJson, ResourceMismatch, SearchRefused, InvalidBundle
-├── NotFound            ResourceNotFound ── ResourceGone (410), UnknownResourceType
-├── Conflict            VersionConflict
+├── NotFound            ResourceNotFound ── ResourceGone (410), UnknownResourceType, NothingMatches
+├── Conflict            VersionConflict, IdTaken
 ├── PreconditionFailed  VersionMismatch, MultipleMatches
 ├── ValidationFailed    InvalidResource
 └── HealthCloudError    NotSupported (501)
@@ -45,6 +45,12 @@ class ResourceGone(NotFound):
         self.version = version
 
 
+class NothingMatches(NotFound):
+    """The condition matches no resource."""
+
+    issue_code: ClassVar[str] = "not-found"
+
+
 class UnknownResourceType(NotFound):
     """R4 has no such resource type."""
 
@@ -68,6 +74,12 @@ class InvalidBundle(BadRequest):
 
 class VersionConflict(Conflict):
     """Somebody else wrote the resource at the same time, again and again."""
+
+    issue_code: ClassVar[str] = "conflict"
+
+
+class IdTaken(Conflict):
+    """Nothing matches the condition, and the id in the body is that of another resource."""
 
     issue_code: ClassVar[str] = "conflict"
 

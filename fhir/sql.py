@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import OperationalError, connection
 from psycopg.rows import tuple_row
 from psycopg.types.string import TextBinaryLoader
 
@@ -80,3 +80,9 @@ def _log(statements: Sequence[Statement], seconds: float) -> None:
     if connection.queries_logged:
         text = ";\n".join(statement.sql for statement in statements)
         connection.queries_log.append({"sql": text, "time": f"{seconds:.3f}"})
+
+
+def is_deadlock(error: Exception) -> bool:
+    """Tell whether the database ended a wait in a circle: done again, the work may succeed."""
+    cause = error.__cause__ if isinstance(error, OperationalError) else None
+    return isinstance(cause, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)

@@ -40,7 +40,9 @@ def require_entry(principal: Principal, entry: Entry) -> None:
         return
     if entry.if_none_exist:
         require_condition(principal, entry.resource_type, entry.if_none_exist)
-    if entry.method in {"PUT", "DELETE"} and entry.id is None:
+    if entry.method == "PATCH":  # what it tests and answers is read
+        require(principal, _read_scope(entry.resource_type))
+    if entry.method in {"PUT", "PATCH", "DELETE"} and entry.id is None:
         require_condition(principal, entry.resource_type, entry.query)
     if entry.resource is not None:
         for resource_type, query in conditional_references(entry.resource):
@@ -48,11 +50,13 @@ def require_entry(principal: Principal, entry: Entry) -> None:
 
 
 def _require_read(principal: Principal, entry: Entry) -> None:
-    names = entry.path.split("/")
-    require(principal, _read_scope(names[0]))
-    if len(names) > 1 or principal.can("fhir:read"):
+    names = [name for name in entry.path.split("/") if name and name != "_search"]
+    searched = names[2] if len(names) == 3 else names[0] if names else ""
+    searched = names[0] if searched == "_history" else searched
+    require(principal, _read_scope(searched))
+    if len(names) not in {1, 3} or "_history" in names or principal.can("fhir:read"):
         return
-    request = parse(names[0], entry.query)
+    request = parse(searched, entry.query)
     require_search(principal, request)
     if request.includes or request.revincludes:
         require(principal, "fhir:read")

@@ -14,9 +14,9 @@ from fhir.definitions import (
     search_parameters,
 )
 from fhir.documents import JsonObject
-from fhir.interactions.patch import JSON_PATCH
 from fhir.operations.operation import Operation
 from fhir.operations.registry import of_system, of_type
+from fhir.patches import PATCH_FORMATS
 from fhir.search.parser import is_searchable
 
 _INTERACTIONS: Final = (
@@ -48,7 +48,7 @@ def capability_statement(base: str) -> JsonObject:
         "implementation": {"description": "HealthCloud", "url": base},
         "fhirVersion": "4.0.1",
         "format": [FHIR_JSON, FHIR_XML, "json", "xml"],
-        "patchFormat": [JSON_PATCH],
+        "patchFormat": [*PATCH_FORMATS],
         "rest": [_rest()],
     }
 

@@ -1,15 +1,17 @@
 """batch: each entry for itself. https://hl7.org/fhir/R4/http.html#transaction
 
 An entry that fails leaves nothing behind and does not stop the others: each runs in a savepoint.
+Where entries wait in a circle with those of another request, the whole batch is done again.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from django.db import transaction as database
 
 from fhir.documents import JsonObject, ParsedResource
-from fhir.errors import NotSupported
+from fhir.errors import NotSupported, VersionConflict
 from fhir.identity import check_type
 from fhir.interactions.bundle import (
     Answer,
@@ -17,14 +19,21 @@ from fhir.interactions.bundle import (
     Permit,
     answer_deleted,
     answer_written,
+    condition_of,
     needs_resource,
+    patch_of,
     read_entries,
 )
+from fhir.interactions.conditional import lock_conditions, lock_key
 from fhir.interactions.create import create
 from fhir.interactions.delete import delete, delete_where
 from fhir.interactions.entry_read import answer_read
+from fhir.interactions.patch import matching_id, patch
 from fhir.interactions.update import update, update_where
+from fhir.sql import is_deadlock
+from fhir.writing import ATTEMPTS
 from healthcloud.actors import Actor
+from healthcloud.errors import HealthCloudError
 
 Failed = Callable[[Exception], tuple[int, JsonObject]]
 
@@ -37,10 +46,28 @@ def batch(
     `permit` raises for an entry that the caller may not send; `failed` turns the error of an
     entry into status and OperationOutcome.
     """
-    return [
-        _answer(entry, actor=actor, now=now, failed=failed, permit=permit)
-        for entry in read_entries(bundle)
-    ]
+    entries = read_entries(bundle)
+    for _ in range(ATTEMPTS):
+        try:
+            with database.atomic():
+                _lock(entries)
+                return [
+                    _answer(entry, actor=actor, now=now, failed=failed, permit=permit)
+                    for entry in entries
+                ]
+        except Exception as error:
+            if not is_deadlock(error):
+                raise
+    raise VersionConflict("Other requests are writing the same resources; send it again.")
+
+
+def _lock(entries: list[Entry]) -> None:
+    """Lock all conditions at once; one that can't be read is refused when its turn comes."""
+    keys = []
+    for condition in filter(None, map(condition_of, entries)):
+        with suppress(HealthCloudError):
+            keys.append(lock_key(*condition))
+    lock_conditions(keys)
 
 
 def _answer(entry: Entry, *, actor: Actor, now: datetime, failed: Failed, permit: Permit) -> Answer:
@@ -49,6 +76,8 @@ def _answer(entry: Entry, *, actor: Actor, now: datetime, failed: Failed, permit
         with database.atomic():
             return _do(entry, actor=actor, now=now)
     except Exception as error:
+        if is_deadlock(error):
+            raise
         status, outcome = failed(error)
         return Answer(status=str(status), outcome=outcome)
 
@@ -59,11 +88,9 @@ def _do(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
     check_type(entry.resource_type)
     if entry.method == "POST" and entry.id is None:
         return _create(entry, actor=actor, now=now)
-    if entry.method == "PUT":
-        return _update(entry, actor=actor, now=now)
-    if entry.method == "DELETE":
-        return _delete(entry, actor=actor, now=now)
-    raise NotSupported(f"This server does not do `{entry.method} {entry.path}` in a Bundle yet.")
+    if entry.method == "POST":
+        raise NotSupported(f"This server does not do `POST {entry.path[:80]}` in a Bundle yet.")
+    return _WRITES[entry.method](entry, actor=actor, now=now)
 
 
 def _create(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
@@ -95,16 +122,35 @@ def _update(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
             actor=actor,
             now=now,
             if_match=entry.if_match,
+            if_none_match=entry.if_none_match,
         )
     return answer_written(result)
 
 
+def _patch(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
+    rid = entry.id
+    if rid is None:
+        rid = matching_id(entry.resource_type, entry.query, now=now)
+    result = patch(
+        resource_type=entry.resource_type,
+        id=rid,
+        patch=patch_of(entry),
+        actor=actor,
+        now=now,
+        if_match=entry.if_match,
+    )
+    return answer_written(result)
+
+
 def _delete(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
-    kind = entry.resource_type
+    kind, if_match = entry.resource_type, entry.if_match
     if entry.id is None:
-        version = delete_where(resource_type=kind, criteria=entry.query, actor=actor, now=now)
-    else:
-        version = delete(
-            resource_type=kind, id=entry.id, actor=actor, now=now, if_match=entry.if_match
+        version = delete_where(
+            resource_type=kind, criteria=entry.query, actor=actor, now=now, if_match=if_match
         )
+    else:
+        version = delete(resource_type=kind, id=entry.id, actor=actor, now=now, if_match=if_match)
     return answer_deleted(version)
+
+
+_WRITES: dict[str, Callable[..., Answer]] = {"PUT": _update, "PATCH": _patch, "DELETE": _delete}

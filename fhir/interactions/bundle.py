@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/http.html#transaction
 """
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,7 +15,10 @@ import orjson
 from fhir.documents import JsonObject, ParsedResource, instant
 from fhir.errors import InvalidBundle, NotSupported
 from fhir.indexing import own_base
+from fhir.patches import Patch, read_patch
 from fhir.stored import StoredResource
+from fhir.validation import Issue
+from fhir.validation import outcome as outcome_of
 
 MAX_ENTRIES: Final = 20_000
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
@@ -35,6 +39,8 @@ class Entry:
     full_url: str
     resource: ParsedResource | None
     if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
     if_none_exist: str | None = None
     path: str = ""
 
@@ -107,6 +113,8 @@ def _entry(position: int, data: Mapping[str, Any], text: Mapping[str, msgspec.Ra
         full_url=_text(data, "fullUrl", where),
         resource=resource,
         if_match=_text(request, "ifMatch", f"{where}.request") or None,
+        if_none_match=_text(request, "ifNoneMatch", f"{where}.request") or None,
+        if_modified_since=_text(request, "ifModifiedSince", f"{where}.request") or None,
         if_none_exist=_text(request, "ifNoneExist", f"{where}.request") or None,
         path=unquote(parts.path),
     )
@@ -126,6 +134,39 @@ def _text(data: Mapping[str, Any], name: str, where: str) -> str:
     if not isinstance(value, str):
         raise InvalidBundle(f"{where}.{name} must be text.", param=f"{where}.{name}")
     return value
+
+
+def condition_of(entry: Entry) -> tuple[str, str] | None:
+    """Return type and query of the condition that an entry's write depends on, None without."""
+    if entry.method == "POST" and entry.if_none_exist:
+        return entry.resource_type, entry.if_none_exist
+    if entry.method in {"PUT", "PATCH", "DELETE"} and entry.id is None:
+        return entry.resource_type, entry.query
+    return None
+
+
+def patch_of(entry: Entry) -> Patch:
+    """Return the patch of an entry: Parameters, or a Binary with the type and bytes of another.
+
+    https://hl7.org/fhir/R4/http.html#patch
+    """
+    resource = needs_resource(entry)
+    if resource.resource_type == "Parameters":
+        return read_patch(resource.text, "application/fhir+json")
+    content_type, data = resource.data.get("contentType"), resource.data.get("data")
+    if resource.resource_type != "Binary" or not isinstance(data, str):
+        raise InvalidBundle(
+            f"{entry.where}: a patch is a Parameters resource, or a Binary with contentType and"
+            " data.",
+            param=f"{entry.where}.resource",
+        )
+    try:
+        document = b64decode("".join(data.split()), validate=True)
+    except ValueError:
+        raise InvalidBundle(
+            f"{entry.where}: `data` is not base64.", param=f"{entry.where}.resource"
+        ) from None
+    return read_patch(document, str(content_type))
 
 
 def needs_resource(entry: Entry) -> ParsedResource:
@@ -151,26 +192,33 @@ def answer_deleted(version: int | None) -> Answer:
     return Answer(status="204 No Content", etag=f'W/"{version}"' if version else "")
 
 
-def response_bundle(kind: str, answers: list[Answer], *, representation: bool) -> bytes:
-    """Return the Bundle of answers, in the order of the entries; resources as stored."""
+def response_bundle(kind: str, answers: list[Answer], *, wish: str = "representation") -> bytes:
+    """Return the Bundle of answers, in the order of the entries; resources as stored.
+
+    `wish` is what `Prefer: return` asks for: representation, minimal or OperationOutcome.
+    """
     head = orjson.dumps({"resourceType": "Bundle", "type": kind})
     if not answers:
         return head
-    entries = b",".join(_answer(answer, representation=representation) for answer in answers)
+    entries = b",".join(_answer(answer, wish) for answer in answers)
     return head[:-1] + b',"entry":[' + entries + b"]}"
 
 
-def _answer(answer: Answer, *, representation: bool) -> bytes:
+def _answer(answer: Answer, wish: str) -> bytes:
     response: JsonObject = {"status": answer.status}
+    outcome = answer.outcome
+    if wish == "OperationOutcome" and not answer.is_read and outcome is None:
+        done = f"{answer.location or 'Nothing'}: {answer.status}"
+        outcome = outcome_of([Issue("information", "informational", "", done)])
     for name, value in (
         ("location", answer.location),
         ("etag", answer.etag),
         ("lastModified", answer.last_modified),
-        ("outcome", answer.outcome),
+        ("outcome", outcome),
     ):
         if value:
             response[name] = value
     tail = b'"response":' + orjson.dumps(response) + b"}"
-    if answer.content is None or not (representation or answer.is_read):
+    if answer.content is None or not (wish == "representation" or answer.is_read):
         return b"{" + tail
     return b'{"resource":' + answer.content + b"," + tail

@@ -32,10 +32,20 @@ def delete(
     raise VersionConflict(f"{resource_type}/{id} is being written by others; try again.")
 
 
-def delete_where(*, resource_type: str, criteria: str, actor: Actor, now: datetime) -> int | None:
+def delete_where(
+    *,
+    resource_type: str,
+    criteria: str,
+    actor: Actor,
+    now: datetime,
+    if_match: str | None = None,
+) -> int | None:
     """Delete the one resource that matches `criteria`; None without a match."""
     check_type(resource_type)
     existing = match_one(resource_type, criteria, now=now)
     if existing is None:
+        check_if_match(if_match, None)
         return None
-    return delete(resource_type=resource_type, id=existing.id, actor=actor, now=now)
+    return delete(
+        resource_type=resource_type, id=existing.id, actor=actor, now=now, if_match=if_match
+    )

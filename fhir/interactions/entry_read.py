@@ -1,34 +1,112 @@
 """Reads and searches inside a batch or transaction. https://hl7.org/fhir/R4/http.html#transaction"""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
+from typing import Final
+from urllib.parse import parse_qsl
 
-from fhir.bundles import searchset
+from fhir.bundles import historyset, searchset
+from fhir.definitions import is_resource_type
 from fhir.documents import instant
-from fhir.errors import NotSupported
+from fhir.errors import InvalidBundle, NotSupported
+from fhir.identity import check_id, check_type
+from fhir.indexing import own_base
+from fhir.instants import date_range
 from fhir.interactions.bundle import Answer, Entry
-from fhir.interactions.read import read, vread
-from fhir.search.service import search
+from fhir.interactions.history import history, read_options
+from fhir.interactions.read import is_known, part_of, read, vread
+from fhir.search.compartments import in_compartment
+from fhir.search.parser import parse
+from fhir.search.request import Criterion
+from fhir.search.service import run
 from fhir.stored import StoredResource
 
 
 def answer_read(entry: Entry, *, now: datetime) -> Answer:
-    """Return the answer to a read, vread or search."""
-    names = entry.path.split("/")
-    if len(names) == 1:
-        result = search(resource_type=entry.resource_type, query=entry.query, now=now)
-        return Answer("200 OK", searchset(result, now=now), is_read=True)
-    if len(names) == 2:
-        return _found(read(resource_type=names[0], id=names[1]))
-    if len(names) == 4 and names[2] == "_history":
-        return _found(vread(resource_type=names[0], id=names[1], version=names[3]))
-    raise NotSupported(f"This server does not do `GET {entry.path}` in a Bundle yet.")
+    """Return the answer to a read, vread, search or history."""
+    names = [name for name in entry.path.split("/") if name]
+    if names[-1:] == ["_search"]:
+        names.pop()
+    if names[-1:] == ["_history"]:
+        return _history(entry, names[:-1], now=now)
+    do = _BY_LENGTH.get(len(names))
+    if do is None or any(name.startswith(("$", "_")) for name in names[:2]):
+        raise NotSupported(f"This server does not do `GET {entry.path[:80]}` in a Bundle yet.")
+    return do(entry, names, now)
 
 
-def _found(resource: StoredResource) -> Answer:
+def _search(
+    entry: Entry, names: list[str], now: datetime, limit: Criterion | None = None
+) -> Answer:
+    check_type(names[-1])
+    request = parse(names[-1], entry.query)
+    if limit is not None:
+        request = replace(request, criteria=(limit, *request.criteria))
+    address = own_base() + "/".join(names)
+    body = searchset(run(request, now=now), now=now, address=address)
+    return Answer("200 OK", body, is_read=True)
+
+
+def _read(entry: Entry, names: list[str], now: datetime) -> Answer:
+    return _found(entry, read(resource_type=names[0], id=names[1]))
+
+
+def _compartment(entry: Entry, names: list[str], now: datetime) -> Answer:
+    resource_type, rid, searched = names
+    check_type(resource_type)
+    check_id(rid)
+    check_type(searched)
+    return _search(entry, names, now, in_compartment(resource_type, rid, searched))
+
+
+def _vread(entry: Entry, names: list[str], now: datetime) -> Answer:
+    if names[2] != "_history":
+        raise NotSupported(f"This server does not do `GET {entry.path[:80]}` in a Bundle yet.")
+    return _found(entry, vread(resource_type=names[0], id=names[1], version=names[3]))
+
+
+_BY_LENGTH: Final[dict[int, Callable[[Entry, list[str], datetime], Answer]]] = {
+    1: _search,
+    2: _read,
+    3: _compartment,
+    4: _vread,
+}
+
+
+def _history(entry: Entry, names: list[str], *, now: datetime) -> Answer:
+    if len(names) > 2 or (names and not is_resource_type(names[0])):
+        raise NotSupported(f"This server does not do `GET {entry.path[:80]}` in a Bundle yet.")
+    page = history(
+        resource_type=names[0] if names else None,
+        id=names[1] if len(names) > 1 else None,
+        **read_options(dict(parse_qsl(entry.query))),
+    )
+    base = own_base().rstrip("/")
+    links = [("self", f"{base}/{entry.path}" + (f"?{entry.query}" if entry.query else ""))]
+    return Answer("200 OK", historyset(page, base=base, links=links, now=now), is_read=True)
+
+
+def _found(entry: Entry, resource: StoredResource) -> Answer:
+    known = is_known(
+        resource, if_none_match=entry.if_none_match, if_modified_since=_modified_since(entry)
+    )
     return Answer(
-        status="200 OK",
-        content=resource.content,
+        status="304 Not Modified" if known else "200 OK",
+        content=None if known else part_of(resource, parse_qsl(entry.query)),
         etag=resource.etag,
         last_modified=instant(resource.updated_at),
         is_read=True,
     )
+
+
+def _modified_since(entry: Entry) -> datetime | None:
+    if entry.if_modified_since is None:
+        return None
+    try:
+        return date_range(entry.if_modified_since)[0]
+    except (ValueError, OverflowError):
+        raise InvalidBundle(
+            f"{entry.where}.request.ifModifiedSince must be an instant.",
+            param=f"{entry.where}.request.ifModifiedSince",
+        ) from None

@@ -1,16 +1,32 @@
 """history of an instance, a type and the system. https://hl7.org/fhir/R4/http.html#history"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final, TypedDict
 
 from fhir.definitions import type_name, type_number
 from fhir.documents import is_id
 from fhir.errors import ResourceNotFound
 from fhir.identity import check_type
 from fhir.rows import METHODS
+from fhir.search.errors import SearchRefused
+from fhir.search.extractors import date_range
 from fhir.sql import Row, Statement, fetch_all
 from fhir.stored import StoredResource
 from healthcloud.tenancy.scope import active_project
+
+MAX_COUNT: Final = 1000
+
+
+class HistoryOptions(TypedDict):
+    """What a request may ask of a history."""
+
+    since: datetime | None
+    at: datetime | None
+    count: int
+    after: int | None
+    oldest_first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +44,11 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Versions, newest first; `next_before` continues where more follow."""
+    """Versions, newest first; `next_after` continues where more follow."""
 
     entries: list[HistoryEntry]
     total: int
-    next_before: int | None
+    next_after: int | None
 
 
 def history(
@@ -42,12 +58,13 @@ def history(
     since: datetime | None = None,
     at: datetime | None = None,
     count: int = 50,
-    before: int | None = None,
+    after: int | None = None,
+    oldest_first: bool = False,
 ) -> HistoryPage:
     """Return versions of an id, a type or (without both) the project, newest first.
 
-    `since` keeps what was written then or later, `at` what was current at that moment.
-    Raises ResourceNotFound for an id that never was.
+    `since` keeps what was written then or later, `at` what was current at that moment; `after`
+    is the `next_after` of the page before. Raises ResourceNotFound for an id that never was.
     """
     _, project = active_project()
     where, params = ["h.project = %s::integer"], [project]
@@ -67,11 +84,12 @@ def history(
     total = Statement(
         f"SELECT count(*) FROM fhir_history h WHERE {conditions.sql}", [*conditions.params]
     )
-    if before is not None:
-        conditions.add("h.seq < %s::bigint", before)
+    order, beyond = ("ASC", ">") if oldest_first else ("DESC", "<")
+    if after is not None:
+        conditions.add(f"h.seq {beyond} %s::bigint", after)
     page = Statement(
         "SELECT h.seq, h.rtype, h.rid, h.version, h.updated, h.method, h.content"
-        f" FROM fhir_history h WHERE {conditions.sql} ORDER BY h.seq DESC LIMIT %s::integer",
+        f" FROM fhir_history h WHERE {conditions.sql} ORDER BY h.seq {order} LIMIT %s::integer",
         [*conditions.params, count + 1],
     )
     totals, rows = fetch_all([total, page])
@@ -80,6 +98,40 @@ def history(
     more = len(rows) > count
     entries = [_entry(row) for row in rows[:count]]
     return HistoryPage(entries, totals[0][0], rows[count - 1][0] if more and count else None)
+
+
+def read_options(query: Mapping[str, str]) -> HistoryOptions:
+    """Return `_since`, `_at`, `_count`, `_sort` and the position of the page.
+
+    Raises SearchRefused for a value that can't be read.
+    """
+    sort = query.get("_sort", "-_lastUpdated")
+    if sort not in {"-_lastUpdated", "_lastUpdated"}:
+        raise SearchRefused("A history is sorted by -_lastUpdated or _lastUpdated.", param="_sort")
+    return {
+        "since": _moment(query.get("_since"), "_since"),
+        "at": _moment(query.get("_at"), "_at"),
+        "count": min(_whole(query.get("_count"), "_count", 50), MAX_COUNT),
+        "after": _whole(query.get("_after"), "_after", 0) or None,
+        "oldest_first": sort == "_lastUpdated",
+    }
+
+
+def _whole(text: str | None, name: str, default: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
+        raise SearchRefused(f"`{name}` must be a whole number.", param=name)
+    return int(text)
+
+
+def _moment(text: str | None, name: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return date_range(text.replace(" ", "+"))[0]
+    except (ValueError, OverflowError):
+        raise SearchRefused(f"`{name}` must be an instant.", param=name) from None
 
 
 _CURRENT_AT = (

@@ -1,10 +1,15 @@
 """read and vread. https://hl7.org/fhir/R4/http.html#read"""
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from fhir.definitions import type_number
 from fhir.documents import is_id
 from fhir.errors import ResourceGone, ResourceNotFound
-from fhir.identity import check_type
+from fhir.identity import check_type, entity_tags
 from fhir.rows import read_current, read_version
+from fhir.search.parser import parse
+from fhir.search.summary import subset
 from fhir.stored import StoredResource
 from healthcloud.tenancy.scope import active_project
 
@@ -37,3 +42,24 @@ def vread(*, resource_type: str, id: str, version: int | str) -> StoredResource:
     if found[2] is None:
         raise ResourceGone(resource_type, id, number)
     return StoredResource(resource_type, id, *found)
+
+
+def is_known(
+    found: StoredResource, *, if_none_match: str | None, if_modified_since: datetime | None
+) -> bool:
+    """Tell whether the client has this version: 304. An entity tag counts more than a time."""
+    if if_none_match is not None:
+        wanted = if_none_match.strip()
+        return wanted == "*" or str(found.version) in entity_tags(wanted, "If-None-Match")
+    if if_modified_since is None:
+        return False
+    return found.updated_at.replace(microsecond=0) <= if_modified_since
+
+
+def part_of(found: StoredResource, pairs: Sequence[tuple[str, str]]) -> bytes:
+    """Return the part of a version that `_summary` or `_elements` ask for, or all of it."""
+    wanted = [(name, value) for name, value in pairs if name in {"_summary", "_elements"}]
+    if not wanted:
+        return found.content
+    wish = parse(found.resource_type, wanted)
+    return subset(found.resource_type, found.content, summary=wish.summary, elements=wish.elements)

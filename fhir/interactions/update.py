@@ -4,9 +4,15 @@ from datetime import datetime
 
 from fhir.definitions import type_number
 from fhir.documents import ParsedResource
-from fhir.errors import ResourceMismatch, VersionConflict
+from fhir.errors import IdTaken, ResourceMismatch, VersionConflict
 from fhir.hashes import self_hash
-from fhir.identity import check_body_id, check_id, check_if_match, check_type
+from fhir.identity import (
+    check_body_id,
+    check_id,
+    check_if_match,
+    check_if_none_match,
+    check_type,
+)
 from fhir.interactions.conditional import match_one
 from fhir.interactions.create import create
 from fhir.rows import CurrentRow, lock_current
@@ -23,17 +29,18 @@ def update(
     actor: Actor,
     now: datetime,
     if_match: str | None = None,
+    if_none_match: str | None = None,
 ) -> StoredResource:
     """Store the next version of a resource, or its first where there is none.
 
     Raises ResourceMismatch when the body has another id, VersionMismatch when `if_match` is not
-    the current version.
+    the current version, or `if_none_match` is (`*`: whichever it is).
     """
     check_type(resource_type)
     check_id(id)
     parsed = accept(resource, resource_type=resource_type)
     check_body_id(parsed, id)
-    return replace(parsed, id, actor=actor, now=now, if_match=if_match)
+    return replace(parsed, id, actor=actor, now=now, if_match=if_match, if_none_match=if_none_match)
 
 
 def replace(
@@ -43,14 +50,16 @@ def replace(
     actor: Actor,
     now: datetime,
     if_match: str | None,
-    method: str = "PUT",
+    if_none_match: str | None = None,
 ) -> StoredResource:
     """Write an accepted resource over the current version."""
     write = Write.begin(actor=actor, now=now)
     for _ in range(ATTEMPTS):
         current = lock_one(write.project, parsed.resource_type, rid)
-        check_if_match(if_match, current.version if current and current.content else None)
-        version = write.version_of(parsed, rid=rid, method=method, current=current)
+        number = current.version if current and current.content else None
+        check_if_match(if_match, number)
+        check_if_none_match(if_none_match, number)
+        version = write.version_of(parsed, rid=rid, method="PUT", current=current)
         if write.write([version]):
             created = current is None or current.content is None
             return stored(version, parsed.resource_type, write.updated, created=created)
@@ -74,7 +83,8 @@ def update_where(
 ) -> StoredResource:
     """Update the one resource that matches `criteria` (a query), or create it where none does.
 
-    Raises MultipleMatches, and ResourceMismatch when the body's id is not that of the match.
+    Raises MultipleMatches, ResourceMismatch when the body's id is not that of the match, and
+    IdTaken when nothing matches and the body's id is that of another resource.
     """
     check_type(resource_type)
     parsed = accept(resource, resource_type=resource_type)
@@ -86,7 +96,20 @@ def update_where(
                 param="id",
             )
         return replace(parsed, existing.id, actor=actor, now=now, if_match=if_match)
+    if if_match is not None:
+        check_if_match(if_match, None)
     if parsed.id is not None:
         check_id(parsed.id)
-        return replace(parsed, parsed.id, actor=actor, now=now, if_match=if_match)
+        project = Write.begin(actor=actor, now=now).project
+        refuse_taken(lock_one(project, resource_type, parsed.id), resource_type, parsed.id)
+        return replace(parsed, parsed.id, actor=actor, now=now, if_match=None)
     return create(resource=parsed, resource_type=resource_type, actor=actor, now=now)
+
+
+def refuse_taken(current: CurrentRow | None, resource_type: str, rid: str) -> None:
+    """Raise IdTaken where an id that a conditional update would create is that of a resource."""
+    if current is not None and current.content is not None:
+        raise IdTaken(
+            f"Nothing matches the condition, and {resource_type}/{rid} is another resource.",
+            param="id",
+        )

@@ -15,8 +15,8 @@ from fhir.documents import parse
 from fhir.errors import ResourceMismatch
 from fhir.identity import check_type
 from fhir.interactions.patch import patch
-from fhir.search.parser import parse as parse_search
-from fhir.search.summary import subset
+from fhir.interactions.read import is_known, part_of
+from fhir.patches import read_patch
 from fhir.stored import StoredResource
 
 
@@ -41,18 +41,18 @@ class InstanceView(FhirView):
             actor=self.actor,
             now=self.now,
             if_match=request.headers.get("If-Match"),
+            if_none_match=request.headers.get("If-None-Match"),
         )
         return self.written(result)
 
     def patch(self, request: Request, resource_type: str, id: str) -> HttpResponse:
-        """Apply a JSON Patch; what it tests and answers is read, too."""
+        """Apply a patch; what it tests and answers is read, too."""
         check_type(resource_type)
         require(self.principal, f"{resource_type}:read")
         result = patch(
             resource_type=resource_type,
             id=id,
-            document=self.raw_body(),
-            content_type=request.content_type or "",
+            patch=read_patch(self.raw_body(), request.content_type or ""),
             actor=self.actor,
             now=self.now,
             if_match=request.headers.get("If-Match"),
@@ -93,23 +93,15 @@ class InstanceHistoryView(FhirView):
 
 def answer_version(view: FhirView, found: StoredResource) -> HttpResponse:
     """Answer a version, the part of it that `_summary` or `_elements` ask for, or 304."""
-    if _is_known(view.request, found):
+    headers = view.request.headers
+    known = is_known(
+        found,
+        if_none_match=headers.get("If-None-Match"),
+        if_modified_since=_http_date(headers.get("If-Modified-Since")),
+    )
+    if known:
         return view.answer(None, status=304, headers=version_headers(found))
-    content = found.content
-    pairs = [(n, v) for n, v in view.query_pairs() if n in {"_summary", "_elements"}]
-    if pairs:
-        wish = parse_search(found.resource_type, pairs)
-        content = subset(found.resource_type, content, summary=wish.summary, elements=wish.elements)
-    return view.answer(content, headers=version_headers(found))
-
-
-def _is_known(request: Request, found: StoredResource) -> bool:
-    """Tell whether If-None-Match or If-Modified-Since say that the client has this version."""
-    tags = request.headers.get("If-None-Match")
-    if tags is not None:
-        return tags.strip() == "*" or found.etag in [tag.strip() for tag in tags.split(",")]
-    since = _http_date(request.headers.get("If-Modified-Since"))
-    return since is not None and found.updated_at.replace(microsecond=0) <= since
+    return view.answer(part_of(found, view.query_pairs()), headers=version_headers(found))
 
 
 def _http_date(text: str | None) -> datetime | None:

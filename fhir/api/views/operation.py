@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, re_path
 from rest_framework.request import Request
 
-from fhir.api.base import FhirView
+from fhir.api.base import FhirView, as_json
 from fhir.api.negotiation import check_content_type
 from fhir.documents import ParsedResource, parse
 from fhir.identity import check_id, check_type
@@ -93,7 +93,7 @@ class OperationView(FhirView):
         kind = check_content_type(self.request.content_type or "", *self.operation.media)
         if kind in self.operation.media:
             return request.body, None
-        return request.body, parse(request.body)
+        return request.body, parse(as_json(request.body, kind))
 
     def _check_bare(self, body: ParsedResource) -> None:
         if not self.operation.bare:

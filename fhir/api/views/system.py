@@ -47,8 +47,7 @@ class SystemView(FhirView):
                 permit=self.permit,
             )
         wish = self.prefer.get("return", "representation")
-        body = response_bundle(f"{kind}-response", answers, representation=wish == "representation")
-        return self.answer(body)
+        return self.answer(response_bundle(f"{kind}-response", answers, wish=wish))
 
     def permit(self, entry: Entry) -> None:
         """Refuse an entry that reads what the caller may not."""

@@ -14,6 +14,8 @@ from fhir.api.negotiation import FORM, check_content_type
 from fhir.api.outcomes import information
 from fhir.bundles import historyset, searchset
 from fhir.identity import check_type
+from fhir.interactions.patch import patch_where
+from fhir.patches import read_patch
 from fhir.search.parser import parse
 from fhir.search.request import Criterion, SearchRequest
 from fhir.search.service import run
@@ -53,6 +55,18 @@ class TypeView(FhirView):
         )
         return self.written(result)
 
+    def patch(self, request: Request, resource_type: str) -> HttpResponse:
+        """Patch the one resource that matches the query."""
+        result = patch_where(
+            resource_type=resource_type,
+            criteria=self.condition(resource_type),
+            patch=read_patch(self.raw_body(), request.content_type or ""),
+            actor=self.actor,
+            now=self.now,
+            if_match=request.headers.get("If-Match"),
+        )
+        return self.written(result)
+
     def delete(self, request: Request, resource_type: str) -> HttpResponse:
         """Delete the one resource that matches the query."""
         version = store.delete_where(
@@ -60,6 +74,7 @@ class TypeView(FhirView):
             criteria=self.condition(resource_type),
             actor=self.actor,
             now=self.now,
+            if_match=request.headers.get("If-Match"),
         )
         if version is None:
             return self.answer(information(f"No {resource_type} matches; nothing was deleted."))

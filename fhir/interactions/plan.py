@@ -1,0 +1,245 @@
+"""What a transaction will do: ids and references known before anything is written.
+
+https://hl7.org/fhir/R4/http.html#trules
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fhir.documents import new_id
+from fhir.errors import (
+    InvalidBundle,
+    InvalidResource,
+    MultipleMatches,
+    NothingMatches,
+    NotSupported,
+)
+from fhir.identity import check_body_id, check_id, check_if_match, check_type
+from fhir.interactions.bundle import (
+    Answer,
+    Entry,
+    answer_deleted,
+    answer_written,
+    condition_of,
+    needs_resource,
+    patch_of,
+)
+from fhir.interactions.conditional import lock_conditions, lock_key, only, read_condition
+from fhir.interactions.references import conditional_references
+from fhir.patches import Patch
+from fhir.search.request import SearchRequest
+from fhir.search.service import first_pages
+from fhir.stored import StoredResource
+from fhir.writing import Write
+from healthcloud.errors import HealthCloudError
+
+READS = frozenset({"GET", "HEAD"})
+Condition = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a transaction will do, as it becomes known."""
+
+    write: Write
+    now: datetime
+    keys: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """Position of each entry that writes, with type and id."""
+    targets: dict[str, str] = field(default_factory=dict)
+    """Full URLs and conditional references, with the `Type/id` that each stands for."""
+    found: dict[Condition, int] = field(default_factory=dict)
+    """Conditions of creates, with the position of the entry that creates."""
+    matches: dict[Condition, list[StoredResource]] = field(default_factory=dict)
+    """Conditions of entries and references, with what they match."""
+    patches: dict[int, Patch] = field(default_factory=dict)
+    """Patches by position."""
+    unmatched: set[int] = field(default_factory=set)
+    """Positions of updates whose condition matches nothing."""
+    answers: dict[int, Answer] = field(default_factory=dict)
+    """Answers by position."""
+
+    def name(self, entry: Entry, reference: str) -> None:
+        """Let the entry's full URL stand for a reference, and its old `Type/id` too."""
+        if entry.full_url:
+            self.targets[entry.full_url] = reference
+            parts = entry.full_url.rsplit("/", 2)
+            if len(parts) == 3 and parts[1] == entry.resource_type:
+                self.targets[f"{parts[1]}/{parts[2]}"] = reference
+
+    def match(self, entry: Entry) -> StoredResource | None:
+        """Return what the entry's condition matches; raises MultipleMatches."""
+        condition = condition_of(entry)
+        assert condition is not None
+        return only(entry.resource_type, self.matches[condition])
+
+
+def make_plan(entries: list[Entry], write: Write, now: datetime) -> Plan:
+    """Return the plan of a transaction, whose entries come in the order of the rules."""
+    plan = Plan(write, now)
+    _find_matches(entries, plan)
+    for entry in entries:
+        if entry.method not in READS:
+            with naming(entry):
+                _identify(entry, plan)
+    _refuse_overlap(plan)
+    for entry in entries:
+        with naming(entry):
+            _resolve_conditional(entry, plan)
+    return plan
+
+
+def _find_matches(entries: list[Entry], plan: Plan) -> None:
+    """Lock the conditions of all entries, and search for them and for those of references."""
+    requests: dict[Condition, SearchRequest] = {}
+    keys: set[int] = set()
+    for entry in entries:
+        with naming(entry):
+            condition = condition_of(entry)
+            if condition is not None:
+                requests[condition] = read_condition(*condition)
+                keys.add(lock_key(*condition))
+            for reference in _references_of(entry):
+                if reference not in requests:
+                    requests[reference] = read_condition(*reference)
+    lock_conditions(keys)
+    pages = first_pages(list(requests.values()), now=plan.now)
+    plan.matches = dict(zip(requests, pages, strict=True))
+
+
+def _references_of(entry: Entry) -> Iterable[Condition]:
+    return conditional_references(entry.resource) if entry.resource is not None else ()
+
+
+@contextmanager
+def naming(entry: Entry) -> Iterator[None]:
+    """Let an error of this entry say which entry failed."""
+    try:
+        yield
+    except InvalidResource as error:
+        raise InvalidResource(entry.where, list(_at_entry(entry, error))) from None
+    except HealthCloudError as error:
+        error.message = f"{entry.where}: {error.message}"
+        error.param = f"{entry.where}.request"
+        raise
+
+
+def _at_entry(entry: Entry, error: InvalidResource) -> Iterator[dict[str, object]]:
+    """Yield the issues of an entry's resource with expressions that begin at the Bundle."""
+    for issue in error.issues:
+        paths = issue.get("expression")
+        found = paths if isinstance(paths, list) else [entry.resource_type]
+        below = [str(path).partition(".")[1:] for path in found]
+        yield {**issue, "expression": [f"{entry.where}.resource{dot}{rest}" for dot, rest in below]}
+
+
+# --- which id an entry is about ---------------------------------------------------------------
+
+
+def _identify(entry: Entry, plan: Plan) -> None:
+    check_type(entry.resource_type)
+    if entry.method == "POST":
+        _identify_create(entry, plan)
+    elif entry.method == "PUT":
+        _identify_update(entry, plan)
+    elif entry.method == "PATCH":
+        _identify_patch(entry, plan)
+    else:
+        _identify_delete(entry, plan)
+
+
+def _identify_create(entry: Entry, plan: Plan) -> None:
+    if entry.id is not None:
+        raise NotSupported(f"This server does not do `POST {entry.path[:80]}` in a Bundle yet.")
+    condition = condition_of(entry)
+    if condition is not None:
+        earlier = plan.found.setdefault(condition, entry.position)
+        if earlier != entry.position and earlier in plan.keys:
+            plan.name(entry, "/".join(plan.keys[earlier]))
+            return
+        existing = plan.match(entry)
+        if existing is not None:
+            plan.name(entry, existing.reference)
+            plan.answers[entry.position] = answer_written(existing)
+            return
+    _plan_write(entry, new_id(), plan)
+
+
+def _identify_update(entry: Entry, plan: Plan) -> None:
+    resource = needs_resource(entry)
+    rid = entry.id
+    if rid is None:
+        existing = plan.match(entry)
+        rid = existing.id if existing else resource.id or new_id()
+        if existing is None:
+            plan.unmatched.add(entry.position)
+        if resource.id is not None:
+            check_body_id(resource, rid)
+    else:
+        check_body_id(resource, rid)
+    check_id(rid)
+    _plan_write(entry, rid, plan)
+
+
+def _identify_patch(entry: Entry, plan: Plan) -> None:
+    plan.patches[entry.position] = patch_of(entry)
+    rid = entry.id
+    if rid is None:
+        existing = plan.match(entry)
+        if existing is None:
+            raise NothingMatches(f"No {entry.resource_type} matches the condition.")
+        rid = existing.id
+    check_id(rid)
+    _plan_write(entry, rid, plan)
+
+
+def _identify_delete(entry: Entry, plan: Plan) -> None:
+    rid = entry.id
+    if rid is None:
+        existing = plan.match(entry)
+        if existing is None:
+            check_if_match(entry.if_match, None)
+            plan.answers[entry.position] = answer_deleted(None)
+            return
+        rid = existing.id
+    check_id(rid)
+    plan.keys[entry.position] = (entry.resource_type, rid)
+
+
+def _plan_write(entry: Entry, rid: str, plan: Plan) -> None:
+    plan.keys[entry.position] = (entry.resource_type, rid)
+    plan.name(entry, f"{entry.resource_type}/{rid}")
+
+
+def _refuse_overlap(plan: Plan) -> None:
+    """Two entries may not write the same resource: the outcome would depend on their order."""
+    seen: dict[tuple[str, str], int] = {}
+    for position, key in plan.keys.items():
+        if key in seen:
+            raise InvalidBundle(
+                f"Bundle.entry[{seen[key]}] and Bundle.entry[{position}] both write"
+                f" {key[0]}/{key[1]}; a transaction may write a resource once.",
+                param=f"Bundle.entry[{position}]",
+            )
+        seen[key] = position
+
+
+# --- what references stand for ----------------------------------------------------------------
+
+
+def _resolve_conditional(entry: Entry, plan: Plan) -> None:
+    """Resolve the entry's conditional references; each must match exactly one resource."""
+    for condition in _references_of(entry):
+        name = "?".join(condition)
+        if name in plan.targets:
+            continue
+        creator = plan.found.get(condition)
+        matches = plan.matches[condition]
+        if creator in plan.keys and not matches:
+            plan.targets[name] = "/".join(plan.keys[creator])
+        elif len(matches) == 1:
+            plan.targets[name] = matches[0].reference
+        else:
+            how_many = "no resource" if not matches else "several resources"
+            raise MultipleMatches(f"The reference `{name}` matches {how_many}.")
