@@ -114,8 +114,8 @@ def seconds(pid: int) -> float:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return 0.0
-    user, system = stat.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / TICK
+    # Its own user and system time, and those of children that have ended.
+    return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / TICK
 
 
 def observation(patient: str, number: int) -> dict[str, object]:

@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import F
-
 from healthcloud.actors import Actor
 from healthcloud.events.services import Happening, publish_all
-from healthcloud.ledger.handlers import LeaseLost
+from healthcloud.tenancy.batch import send_later
 from healthcloud.tenancy.scope import Scope
 from workflows.definition import Step
 from workflows.engine import Json, State, StepError, StepState, Waiting
@@ -37,6 +35,34 @@ MAX_RUN_BYTES: Final = 64 * 1_048_576
 _DECIDED: Final = (TaskStatus.APPROVED, TaskStatus.REJECTED)
 
 
+# The token in the row is that of who wrote last. Only who has seen that writes next, so that of
+# two workers that carry the run at once one alone commits.
+_FENCE: Final = """
+WITH held AS (
+    UPDATE workflows_run
+       SET token = %s, size = size + %s, started_at = coalesce(started_at, %s), resume_at = %s,
+           status = %s, output = %s::jsonb, error = %s::jsonb, finished_at = %s
+     WHERE id = %s AND token = %s AND restarts = %s AND NOT status = ANY(%s) RETURNING 1)
+SELECT public.must_hold((SELECT count(*) FROM held))
+"""
+_INSERT_STEPS: Final = """
+INSERT INTO workflows_steprun (project_id, id, run_id, sequence, step, path, kind, iteration,
+                               attempt, status, superseded, input, output, error, waiting, due_at,
+                               started_at, finished_at)
+VALUES {}
+"""
+_STEP: Final = (
+    "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
+    " %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s)"
+)
+_UPDATE_STEP: Final = """
+UPDATE workflows_steprun
+   SET status = %s, output = %s::jsonb, error = %s::jsonb, waiting = %s::jsonb, due_at = %s,
+       finished_at = %s
+ WHERE id = %s
+"""
+
+
 class RunEnded(Exception):
     """The run is over (it was canceled meanwhile); nothing more may be committed for it."""
 
@@ -47,6 +73,7 @@ class Journal:
 
     run: Run
     actor: Actor
+    token: int = 0
     sequence: int = 0
     current: dict[str, StepRun] = field(default_factory=dict)
     earlier: dict[str, int] = field(default_factory=dict)  # path → attempts before a retry
@@ -62,9 +89,14 @@ class Journal:
     # --- reading ------------------------------------------------------------------------------
 
     @classmethod
-    def open(cls, run: Run, actor: Actor) -> "Journal":
-        """Read all rows of the run; attempts that a dead worker left running count as lost."""
-        journal = cls(run, actor)
+    def open(cls, run: Run, actor: Actor, token: int) -> "Journal":
+        """Read all rows of the run; attempts that a dead worker left running count as lost.
+
+        `token` is that of the worker who opens it.
+        """
+        journal = cls(run, actor, token)
+        if run.token == 0:  # nobody has carried it yet, so there are none
+            return journal
         for row in StepRun.objects.filter(run=run).order_by("sequence", "attempt"):
             journal.sequence = max(journal.sequence, row.sequence)
             if row.superseded:
@@ -204,33 +236,32 @@ class Journal:
 
     # --- writing ------------------------------------------------------------------------------
 
-    def fence(self, **changes: object) -> None:
-        """Lock and change the run's row; raise unless it is still ours: LeaseLost, RunEnded."""
-        held = Run.objects.filter(
-            id=self.run.id, token=self.run.token, status=RunStatus.RUNNING
-        ).update(size=F("size") + self.written, **changes)
-        self.written = 0
-        if held:
-            return
-        if Run.objects.filter(id=self.run.id, status__in=FINAL).exists():
-            raise RunEnded
-        raise LeaseLost
+    def write(
+        self,
+        now: datetime,
+        *,
+        status: str = RunStatus.RUNNING,
+        output: object = None,
+        error: Json | None = None,
+        resume_at: datetime | None = None,
+        finished_at: datetime | None = None,
+    ) -> None:
+        """Write all that was noted, and the run's state, with the caller's commit.
 
-    def flush(self) -> None:
-        """Write all that was noted, inside the caller's transaction."""
+        The transaction fails, with an error that `claims.in_other_hands` knows, unless the run is
+        as this journal knows it.
+        """
+        run = self.run
+        send_later(
+            _FENCE,
+            [self.token, self.written, now, resume_at, status, _json(output), _json(error),
+             finished_at, run.id, run.token, run.restarts, list(FINAL)],
+        )  # fmt: skip
         for row in self.changed.values():
-            row.save(
-                update_fields=[
-                    "status",
-                    "output",
-                    "error",
-                    "waiting",
-                    "due_at",
-                    "finished_at",
-                ]
-            )
+            self._update(row)
         if self.fresh:
-            StepRun.objects.bulk_create(self.fresh)
+            values = [value for row in self.fresh for value in _values(row)]
+            send_later(_INSERT_STEPS.format(", ".join([_STEP] * len(self.fresh))), values)
         if self.tasks:
             Task.objects.bulk_create(self.tasks)
         for signal_id, path in self.taken.items():
@@ -241,8 +272,19 @@ class Journal:
             )
         publish_all(self.events, actor=self.actor)
 
+    def _update(self, row: StepRun) -> None:
+        send_later(
+            _UPDATE_STEP,
+            [row.status, _json(row.output), _json(row.error), _json(row.waiting), row.due_at,
+             row.finished_at, row.id],
+        )  # fmt: skip
+
     def written_down(self) -> None:
         """Forget what was noted, after the commit."""
+        for row in self.fresh:
+            row._state.adding = False
+        self.run.token = self.token
+        self.written = 0
         self.fresh = []
         self.changed = {}
         self.tasks = []
@@ -284,6 +326,34 @@ def _waiting(value: Any) -> Waiting | None:  # noqa: ANN401  # JSON
         return None
     until = datetime.fromisoformat(value["until"]) if value["until"] else None
     return Waiting(until, value["signal"], value["task"])
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else json.dumps(value)
+
+
+def _values(row: StepRun) -> list[object]:
+    """Return a step's values in the order in which the columns are named."""
+    return [
+        row.project_id,
+        row.id,
+        row.run_id,
+        row.sequence,
+        row.step,
+        row.path,
+        row.kind,
+        row.iteration,
+        row.attempt,
+        row.status,
+        row.superseded,
+        _json(row.input),
+        _json(row.output),
+        _json(row.error),
+        _json(row.waiting),
+        row.due_at,
+        row.started_at,
+        row.finished_at,
+    ]
 
 
 def _step_event(

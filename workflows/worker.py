@@ -6,15 +6,18 @@ A worker that dies leaves the run to the next one, which finds in the rows how f
 
 import random
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
+from django.db import DatabaseError
 from django.utils import timezone
 
 from healthcloud.actors import Actor
-from healthcloud.events.services import Happening, publish, publish_all
-from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome, RetryAt
+from healthcloud.events.services import Happening, publish_all
+from healthcloud.ledger.claims import finish_with_commit, in_other_hands
+from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome, RetryAt, Settled
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from workflows.definition import Definition
 from workflows.engine import (
@@ -38,6 +41,7 @@ from workflows.steps.errors import STARTING, step_error
 from workflows.steps.registry import Waits
 
 Clock = Callable[[], datetime]
+Read = Callable[[ClaimedWork, datetime], Run | None]
 _STARTING_ATTEMPTS: Final = 16
 _TAKE: Final = """
 UPDATE workflows_run
@@ -55,21 +59,75 @@ def carry(work: ClaimedWork) -> Outcome:
         """Return the time by the database's clock, by which work falls due."""
         return timezone.now() + ahead
 
-    with tenant_scope(work.scope):
-        run = take(work, clock())
+    try:
+        return _carry(work, clock, find)
+    except Overtaken:  # who held it before committed once more, after we had read
+        return _carry(work, clock, take)
+
+
+class Overtaken(Exception):
+    """Another worker, whose lease had ended, has written since we read; we may take the run."""
+
+
+class Sitting:
+    """A transaction in the tenant's scope that is opened when it is needed."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._open: ExitStack | None = None
+
+    def enter(self) -> None:
+        """Open the transaction unless it is open."""
+        if self._open is None:
+            self._open = ExitStack()
+            self._open.enter_context(tenant_scope(self._scope))
+
+    def commit(self) -> None:
+        """Commit what was written."""
+        if self._open is not None:
+            sitting, self._open = self._open, None
+            sitting.close()
+
+    def undo(self, error: BaseException) -> None:
+        """Roll back what was written."""
+        if self._open is not None:
+            sitting, self._open = self._open, None
+            with suppress(type(error)):
+                sitting.__exit__(type(error), error, error.__traceback__)
+
+
+def _carry(work: ClaimedWork, clock: Clock, read: Read) -> Outcome:
+    sitting = Sitting(work.scope)
+    try:
+        sitting.enter()
+        run = read(work, clock())
         if run is None:
+            sitting.commit()
             return Done()
-        journal = Journal.open(run, actor_of(run))
+        journal = Journal.open(run, actor_of(run), work.token)
         state = journal.state(work.scope, clock())
         definition = _definition(work.scope.schema, run.version_id)
-    try:
-        return Carrier(work, journal, state, definition, clock).go()
+        return Carrier(work, sitting, journal, state, definition, clock).go()
     except RunEnded:
         return Done()
+    except BaseException as error:
+        sitting.undo(error)
+        raise
+
+
+def find(work: ClaimedWork, now: datetime) -> Run | None:
+    """Return the run without a write, as most are still as they were left; None when it is over."""
+    run = Run.objects.filter(id=work.ref).first()
+    if run is None or run.final:
+        return None
+    if run.token > work.token:
+        raise LeaseLost
+    run.status, run.resume_at, run.started_at = RunStatus.RUNNING, None, run.started_at or now
+    return run
 
 
 def take(work: ClaimedWork, now: datetime) -> Run | None:
-    """Make the run ours by writing the claim's token; None when it is over or gone."""
+    """Make the run ours by writing the claim's token, whoever wrote last; None when it is over."""
     for run in Run.objects.raw(_TAKE, [work.token, now, work.ref, work.token, list(FINAL)]):
         return run
     found = Run.objects.filter(id=work.ref).first()
@@ -128,12 +186,14 @@ class Carrier:
     def __init__(
         self,
         work: ClaimedWork,
+        sitting: Sitting,
         journal: Journal,
         state: State,
         definition: Definition | None,
         clock: Clock,
     ) -> None:
         self.work = work
+        self.sitting = sitting
         self.scope: Scope = work.scope
         self.journal = journal
         self.run = journal.run
@@ -217,8 +277,8 @@ class Carrier:
         self.journal.wait(row, begun.waiting, begun.task, call.now)
         waiting = StepState("waiting", action.attempt, waiting=begun.waiting)
         self.state.steps[action.step.path] = waiting
-        with tenant_scope(self.scope):
-            self.journal.refresh(self.state)
+        self.sitting.enter()
+        self.journal.refresh(self.state)
 
     def outside(self, effect: Outside, call: Call, row: StepRun, action: Execute) -> None:
         """Commit that the attempt begins, call out without a transaction, commit the result."""
@@ -254,24 +314,23 @@ class Carrier:
         `refused` is told the error, after the rollback, when the effect could not be committed.
         """
         try:
-            with tenant_scope(self.scope):
-                self.journal.fence()
-                output = effect()
-                error = self.journal.measured(output)
-                if error is not None:
-                    raise StepFailed(error)
-                self.journal.end(row, StepStatus.SUCCEEDED, self.clock(), output=output)
-                self.journal.flush()
-        except (LeaseLost, RunEnded):
+            self.sitting.enter()
+            output = effect()
+            error = self.journal.measured(output)
+            if error is not None:
+                raise StepFailed(error)
+            self.journal.end(row, StepStatus.SUCCEEDED, self.clock(), output=output)
+            self.commit()
+        except (LeaseLost, RunEnded, Overtaken):
             raise
         except Exception as failure:
+            self.sitting.undo(failure)
             self.journal.discard(row)
             if refused is not None:
                 refused(failure)
             error = failure.error if isinstance(failure, StepFailed) else step_error(failure)
             self.fail(row, action, error)
             return
-        self.written()
         self.note(action.step.path, "succeeded", action.attempt, output=output)
 
     def fail(self, row: StepRun, action: Execute, error: StepError) -> None:
@@ -304,52 +363,56 @@ class Carrier:
             status, attempt, output=output, error=error.as_dict() if error else None
         )
 
-    def commit(self) -> None:
-        """Write what was noted, with the token checked."""
-        with tenant_scope(self.scope):
-            self.journal.fence()
-            self.journal.flush()
-        self.written()
-
-    def written(self) -> None:
+    def commit(self, **state: Any) -> None:  # noqa: ANN401  # see Journal.write
+        """Write what was noted, and the run's state, while the run is still ours."""
+        try:
+            self.sitting.enter()
+            self.journal.write(self.clock(), **state)
+            self.sitting.commit()
+        except DatabaseError as error:
+            self.sitting.undo(error)
+            if in_other_hands(error):
+                raise self.whose_it_is() from error
+            raise
         self.journal.written_down()
+
+    def whose_it_is(self) -> Exception:
+        """Return why the run could not be written: it ended, or someone else wrote since."""
+        with tenant_scope(self.scope):
+            run = Run.objects.filter(id=self.run.id).first()
+        if run is None or run.final:
+            return RunEnded()
+        return Overtaken() if run.token < self.work.token else LeaseLost()
 
     def sleep(self, path: str, until: datetime | None) -> Outcome:
         """Leave the run until a time, or until somebody rings for it."""
         row = self.journal.current[path]
         waits = row.status == StepStatus.WAITING
-        with tenant_scope(self.scope):
-            self.journal.fence()
-            self.journal.flush()
-            self.run.status = RunStatus.WAITING if waits else RunStatus.RUNNING
-            self.run.resume_at = until
-            self.run.save(update_fields=["status", "resume_at"])
-            if waits and self.begun_waiting:
-                self.publish_waiting(row)
-        self.written()
+        if waits and self.begun_waiting:
+            self.journal.events.append(self.waiting_event(row))
+        status = RunStatus.WAITING if waits else RunStatus.RUNNING
+        self.commit(status=status, resume_at=until)
         return Done() if until is None else RetryAt(until)
 
-    def publish_waiting(self, row: StepRun) -> None:
+    def waiting_event(self, row: StepRun) -> Happening:
         wait = row.waiting or {}
         reason = "task" if wait.get("task") else "signal" if wait.get("signal") else "timer"
         payload = facts(self.run) | {"step_id": row.step, "reason": reason}
         if wait.get("task"):
             payload["task_id"] = wait["task"]
-        publish(
-            type="workflow.waiting", payload=payload, actor=self.journal.actor, now=self.clock()
-        )
+        return "workflow.waiting", payload, self.clock()
 
     def finish(self, status: str, *, output: object = None, error: Json | None = None) -> Outcome:
-        """Write the last steps and the end of the run together."""
+        """Write the last steps, the end of the run and that of its due work together."""
         run = self.run
         now = self.clock()
-        with tenant_scope(self.scope):
-            self.journal.fence(status=status, output=output, error=error, finished_at=now)
-            run.status, run.output, run.error, run.finished_at = status, output, error, now
-            self.journal.events.append(ending(run))
-            self.journal.flush()
-        self.written()
-        return Done()
+        run.status, run.output, run.error, run.finished_at = status, output, error, now
+        self.journal.events.append(ending(run))
+        again: list[bool] = []
+        self.sitting.enter()
+        finish_with_commit(self.work, again.append)
+        self.commit(status=status, output=output, error=error, finished_at=now)
+        return Settled(again=any(again))
 
 
 class StepFailed(Exception):

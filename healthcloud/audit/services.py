@@ -1,4 +1,4 @@
-"""Record who did what: one statement in the transaction of the action."""
+"""Record who did what: one statement in the transaction of the action, sent with its commit."""
 
 import json
 import time
@@ -13,6 +13,8 @@ from healthcloud.actors import Actor
 from healthcloud.api.request_ids import current_request_id
 from healthcloud.audit.models import AuditEvent, new_audit_event_id
 from healthcloud.ledger.services import enqueue
+from healthcloud.tenancy.backend.ahead import Rows
+from healthcloud.tenancy.batch import send_later
 from healthcloud.tenancy.scope import Scope, active_scope
 
 Outcome: TypeAlias = Literal["success", "denied", "failure"]
@@ -67,25 +69,24 @@ def record(
 
 
 def _insert(event: AuditEvent) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _INSERT,
-            [
-                event.event_id,
-                event.project_id,
-                event.actor_kind,
-                event.actor_id,
-                event.actor_label,
-                event.action,
-                event.target_type,
-                event.target_id,
-                event.outcome,
-                json.dumps(event.details),
-                event.request_id,
-                event.created_at,
-            ],
-        )
-        (event.position,) = cursor.fetchone()
+    def place(rows: Rows) -> None:
+        ((event.position,),) = rows
+
+    parameters = (
+        event.event_id,
+        event.project_id,
+        event.actor_kind,
+        event.actor_id,
+        event.actor_label,
+        event.action,
+        event.target_type,
+        event.target_id,
+        event.outcome,
+        json.dumps(event.details),
+        event.request_id,
+        event.created_at,
+    )
+    send_later(_INSERT, parameters, then=place)
     event._state.adding = False
     event._state.db = connection.alias
 

@@ -1,28 +1,34 @@
-"""Publish an event: one INSERT in the transaction of what happened."""
+"""Publish an event: one INSERT in the transaction of what happened, sent with its neighbors."""
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from django.db import connection
+from django.db import connection, transaction
 
 from healthcloud.actors import Actor
 from healthcloud.api.request_ids import current_request_id
 from healthcloud.events import catalog, doorbell
 from healthcloud.events.catalog import Severity
 from healthcloud.events.models import Event, new_event_id
-from healthcloud.events.numbering import whole_tenant
-from healthcloud.ledger.services import enqueue
+from healthcloud.ledger.doorbell import ring
+from healthcloud.ledger.models import Queue
+from healthcloud.tenancy.backend.ahead import Rows
+from healthcloud.tenancy.batch import send_later
 from healthcloud.tenancy.scope import Scope, active_scope
 
 DISPATCH_KIND: Final = "events.dispatch"
-# One statement: the rows, whether anyone inside waits for events, and which transaction this is.
 _INSERT: Final = """
 INSERT INTO events_event (event_id, project_id, type, source, severity, payload, actor_kind,
                           actor_id, request_id, causation_id, created_at)
-VALUES {}
-RETURNING position, EXISTS (SELECT 1 FROM events_listener), pg_current_xact_id()::text
+VALUES {} RETURNING position
+"""
+# Asks for dispatch, once a message, if anyone inside waits for events.
+_ASK: Final = """
+SELECT 1 FROM (SELECT FROM events_listener LIMIT 1) awaited CROSS JOIN LATERAL
+    public.ledger_enqueue(%s, %s, %s, %s, NULL, NULL, %s, pg_current_xact_id()::text, %s, NULL,
+                          pg_current_xact_id()::text)
 """
 _ROW: Final = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
@@ -46,7 +52,8 @@ def publish(
 
     Call inside `tenant_scope`. `payload` holds ids and facts, never PHI, as the catalog declares
     for `type` (or any, for `custom.…`); severity and source come from the catalog. The project is
-    the scope's; an organization-wide scope may name one. Raises UnknownEventType, InvalidPayload.
+    the scope's; an organization-wide scope may name one. `position` is known once the row was
+    sent, which any later statement or the commit does. Raises UnknownEventType, InvalidPayload.
     """
     scope = active_scope()
     event = _event(type, payload, actor, now)
@@ -86,28 +93,45 @@ def _event(type_: str, payload: Mapping[str, object], actor: Actor, now: datetim
 
 
 def _record(events: Sequence[Event], scope: Scope) -> None:
-    awaited, transaction_id = _insert(events)
-    if awaited:
-        enqueue(
-            scope=whole_tenant(scope),
-            kind=DISPATCH_KIND,
-            ref=transaction_id,
-            dedupe_key=transaction_id,
-        )
+    def number(rows: Rows) -> None:
+        for event, (position,) in zip(events, rows, strict=True):
+            event.position = position
+
+    values = [value for event in events for value in _values(event)]
+    for event in events:
+        event._state.adding = False
+        event._state.db = connection.alias
+    send_later(_INSERT.format(", ".join([_ROW] * len(events))), values, then=number)
+    _ask_for_dispatch(scope)
     doorbell.ring_after_commit(scope.schema)
 
 
-def _insert(events: Sequence[Event]) -> tuple[bool, str]:
-    values = [value for event in events for value in _values(event)]
-    with connection.cursor() as cursor:
-        cursor.execute(_INSERT.format(", ".join([_ROW] * len(events))), values)
-        rows = cursor.fetchall()
-    for event, (position, _, _) in zip(events, rows, strict=True):
-        event.position = position
-        event._state.adding = False
-        event._state.db = connection.alias
-    _, awaited, transaction_id = rows[0]
-    return awaited, transaction_id
+class _Dispatch:
+    """Rings, after the commit, for the dispatch that was asked for in one message."""
+
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
+        self.waiting = True  # whether what is published now still goes with this message
+        self.asked = False
+
+    def told(self, rows: Rows) -> None:
+        self.waiting = False
+        self.asked = bool(rows)
+
+    def __call__(self) -> None:
+        if self.asked:
+            ring(Queue.CONTROL)
+
+
+def _ask_for_dispatch(scope: Scope) -> None:
+    for entry in connection.run_on_commit:
+        hook = entry[1]
+        if isinstance(hook, _Dispatch) and hook.waiting and hook.schema == scope.schema:
+            return
+    dispatch = _Dispatch(scope.schema)
+    owner = (scope.organization_id, scope.environment_id, scope.environment, scope.schema)
+    send_later(_ASK, (*owner, DISPATCH_KIND, Queue.CONTROL.value), then=dispatch.told)
+    transaction.on_commit(dispatch, robust=True)
 
 
 def _values(event: Event) -> list[str | datetime]:

@@ -14,6 +14,7 @@ from healthcloud.events import catalog, deliveries, listeners, signing
 from healthcloud.events.models import Delivery, Webhook
 from healthcloud.events.services import publish
 from healthcloud.secrets import seal
+from healthcloud.tenancy.batch import send_now
 from healthcloud.tenancy.scope import Scope, active_scope
 
 LISTENER: Final = "webhook"
@@ -154,6 +155,7 @@ def send_test(*, webhook_id: str, actor: Actor, now: datetime) -> Delivery:
         now=now,
         project_id=webhook.project_id or None,
     )
+    send_now()  # the delivery refers to the event's row
     return deliveries.create(webhook, [event], now=now)[0]
 
 

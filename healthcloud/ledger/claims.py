@@ -4,60 +4,28 @@ A claim looks at the tenants in turn, beginning after the one served last, so th
 rows of one tenant don't stand before the single row of another.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from healthcloud.ledger.handlers import ClaimedWork
+from healthcloud.tenancy.batch import send_later
 from healthcloud.tenancy.scope import Scope
 
-# A loose index scan over the tenants of a queue, rotated to begin after the last one served; the
-# lateral join then stops at the first tenant that has room and due work.
-_CLAIM: Final = """
-WITH RECURSIVE tenants(environment_id) AS (
-    (SELECT environment_id FROM public.ledger_duework
-      WHERE queue = %(queue)s AND state <> 'dead' ORDER BY environment_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT w.environment_id FROM public.ledger_duework w
-             WHERE w.queue = %(queue)s AND w.state <> 'dead'
-               AND w.environment_id > tenants.environment_id
-             ORDER BY w.environment_id LIMIT 1)
-      FROM tenants WHERE tenants.environment_id IS NOT NULL
-), turns AS MATERIALIZED (
-    SELECT environment_id FROM tenants WHERE environment_id IS NOT NULL
-     ORDER BY environment_id <= %(after)s, environment_id
-), picked AS MATERIALIZED (
-    SELECT due.id FROM turns CROSS JOIN LATERAL (
-        SELECT w.id FROM public.ledger_duework w
-         WHERE w.queue = %(queue)s AND w.environment_id = turns.environment_id
-           AND w.state <> 'dead'
-           AND w.visible_at <= clock_timestamp() + make_interval(secs => %(ahead)s)
-           AND (SELECT count(*) FROM public.ledger_duework r
-                 WHERE r.environment_id = turns.environment_id AND r.state = 'running'
-                   AND r.lease_until > clock_timestamp()) < %(cap)s
-         ORDER BY w.visible_at, w.id LIMIT 1 FOR UPDATE SKIP LOCKED) due
-     LIMIT 1
-)
-UPDATE public.ledger_duework claimed
-   SET state = 'running', token = nextval('public.ledger_token'), attempts = attempts + 1,
-       lease_until = clock_timestamp() + make_interval(secs => %(lease)s), rung_at = NULL
-  FROM picked WHERE claimed.id = picked.id
-RETURNING claimed.id, claimed.organization_id, claimed.environment_id, claimed.environment,
-          claimed.schema, claimed.project_id, claimed.project_number, claimed.kind, claimed.ref,
-          claimed.token, claimed.attempts, clock_timestamp() + make_interval(secs => %(ahead)s)
-"""
+_CLAIM: Final = "SELECT * FROM public.ledger_claim(%s, %s, %s, %s, %s)"
 _EXTEND: Final = """
 UPDATE public.ledger_duework
    SET lease_until = clock_timestamp() + make_interval(secs => %s),
        attempts = CASE WHEN %s THEN 1 ELSE attempts END
  WHERE id = %s AND token = %s AND state = 'running'
 """
-_FINISH: Final = """
-DELETE FROM public.ledger_duework WHERE id = %s AND token = %s AND state = 'running'
-   AND rung_at IS NULL
+_FINISH: Final = "SELECT public.ledger_finish(%s, %s)"
+_FINISH_OR_FAIL: Final = """
+SELECT again, public.must_hold((again IS NOT NULL)::int) FROM public.ledger_finish(%s, %s) AS again
 """
 _RELEASE: Final = """
 UPDATE public.ledger_duework
@@ -71,6 +39,7 @@ UPDATE public.ledger_duework
    SET state = 'dead', lease_until = NULL, rung_at = NULL, last_error = %s
  WHERE id = %s AND token = %s AND state = 'running'
 """
+_LOST: Final = "HC001"  # raised by must_hold
 _bounded: WeakKeyDictionary[object, str] = WeakKeyDictionary()  # connection → its bound
 
 
@@ -88,22 +57,15 @@ class Terms:
 
 def claim(queue: str, *, after: str, terms: Terms) -> ClaimedWork | None:
     """Take the next due work of `queue`, beginning with the tenant that follows `after`."""
+    seconds = terms.lease.total_seconds()
+    ahead = terms.ahead.total_seconds()
     with connection.cursor() as cursor:
-        cursor.execute(
-            _CLAIM,
-            {
-                "queue": queue,
-                "after": after,
-                "ahead": terms.ahead.total_seconds(),
-                "lease": terms.lease.total_seconds(),
-                "cap": terms.tenant_cap,
-            },
-        )
+        cursor.execute(_CLAIM, [queue, after, seconds, terms.tenant_cap, ahead])
         row = cursor.fetchone()
     if row is None:
         return None
-    work_id, *owner, kind, ref, token, attempt, now = row
-    return ClaimedWork(work_id, Scope(*owner), kind, ref, token, attempt, now)
+    work_id, *owner, kind, ref, token, attempt, now, more = row
+    return ClaimedWork(work_id, Scope(*owner), kind, ref, token, attempt, now, more)
 
 
 def extend(work: ClaimedWork, *, lease: timedelta, progressed: bool) -> bool:
@@ -116,9 +78,25 @@ def finish(work: ClaimedWork) -> bool:
 
     False means that the work is no longer ours.
     """
-    if _change(_FINISH, (work.id, work.token)):
-        return True
-    return release(work, due_at=None, error="") is not None
+    with connection.cursor() as cursor:
+        cursor.execute(_FINISH, (work.id, work.token))
+        (again,) = cursor.fetchone()
+    return again is not None
+
+
+def finish_with_commit(work: ClaimedWork, then: Callable[[bool], object]) -> None:
+    """Finish the work together with the transaction that does its last write.
+
+    Called inside the tenant's scope. When the work is no longer ours the transaction fails with
+    an error that `in_other_hands` knows; else `then` is told whether the work was rung for
+    meanwhile, and is due again.
+    """
+    send_later(_FINISH_OR_FAIL, (work.id, work.token), then=lambda rows: then(rows[0][0]))
+
+
+def in_other_hands(error: DatabaseError) -> bool:
+    """Say whether a transaction failed because someone else holds the work or its row."""
+    return getattr(error.__cause__, "sqlstate", None) == _LOST
 
 
 def release(work: ClaimedWork, *, due_at: datetime | None, error: str) -> bool | None:

@@ -8,7 +8,7 @@ import time
 from functools import partial
 
 from celery import current_app
-from django.db import transaction
+from django.db import connection, transaction
 
 logger = logging.getLogger(__name__)
 
@@ -42,5 +42,9 @@ def ring(queue: str, *, expires: float | None = None) -> bool:
 
 
 def ring_after_commit(queue: str) -> None:
-    """Ring `queue` as soon as the current transaction has committed."""
+    """Ring `queue` once when the current transaction has committed, however often it was asked."""
+    for entry in connection.run_on_commit:
+        hook = entry[1]
+        if isinstance(hook, partial) and hook.func is ring and hook.args == (queue,):
+            return
     transaction.on_commit(partial(ring, queue), robust=True)

@@ -39,7 +39,8 @@ class Lease:
 class ClaimedWork:
     """Work that this process holds: whose it is, what it is, and the token that fences it.
 
-    `attempt` counts from 1 and starts again after progress; `now` is the database's clock.
+    `attempt` counts from 1 and starts again after progress; `now` is the database's clock;
+    `more` says whether anything else was due in its queue.
     """
 
     id: int
@@ -49,12 +50,20 @@ class ClaimedWork:
     token: int
     attempt: int
     now: datetime
+    more: bool = True
     lease: Lease = field(default_factory=Lease, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """The work is finished; its row goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The handler finished the work in its own last commit; `again` if it is due once more."""
+
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ class GiveUp:
     error: str
 
 
-Outcome = Done | RetryAt | GiveUp
+Outcome = Done | Settled | RetryAt | GiveUp
 Handler = Callable[[ClaimedWork], Outcome]
 DeathHandler = Callable[[ClaimedWork, str], None]
 
@@ -104,8 +113,8 @@ def register(
     """Register the decorated function as the handler of `kind` (in `<app>/tasks.py`).
 
     The function opens `tenant_scope(work.scope)` itself, must be idempotent, and answers `Done`,
-    `RetryAt` or `GiveUp`; an exception is retried with backoff. After `max_attempts` failures in
-    a row the work is a dead letter and `on_dead(work, error)` runs.
+    `Settled`, `RetryAt` or `GiveUp`; an exception is retried with backoff. After `max_attempts`
+    failures in a row the work is a dead letter and `on_dead(work, error)` runs.
     """
     if queue not in Queue.values:
         raise ValueError(f"unknown queue {queue!r}: use one of {', '.join(Queue.values)}")

@@ -3,14 +3,19 @@
 from datetime import datetime
 from typing import Final
 
-from django.db import connection
+from django.db import connection, transaction
 
 from healthcloud.errors import Conflict, NotFound
 from healthcloud.ledger import doorbell
 from healthcloud.ledger.models import DueWork, Queue
+from healthcloud.tenancy.backend.ahead import Rows
+from healthcloud.tenancy.batch import send_later
 from healthcloud.tenancy.scope import Scope
 
-_ENQUEUE: Final = "SELECT * FROM public.ledger_enqueue(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_ENQUEUE: Final = """
+SELECT asked.due_at <= clock_timestamp()
+  FROM public.ledger_enqueue(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) asked
+"""
 _REPLAY: Final = """
 UPDATE public.ledger_duework
    SET state = 'ready', due_at = clock_timestamp(), attempts = 0, rung_at = NULL
@@ -46,7 +51,7 @@ def enqueue(
     queue: str = Queue.CONTROL,
     due_at: datetime | None = None,
     dedupe_key: str | None = None,
-) -> DueWork:
+) -> None:
     """Ask for `kind` to be done for `ref` (an id, never PHI), at `due_at` or at once.
 
     Commits with the caller's transaction and rings after it. With a `dedupe_key` there is at
@@ -68,10 +73,18 @@ def enqueue(
         due_at,
         dedupe_key,
     )
-    work = DueWork.objects.raw(_ENQUEUE, parameters)[0]
-    if due_at is None or due_at <= work.created_at:
+    if due_at is None:
+        send_later(_ENQUEUE, parameters)
         doorbell.ring_after_commit(queue)
-    return work
+        return
+    rows: Rows = []
+    send_later(_ENQUEUE, parameters, then=rows.extend)
+    transaction.on_commit(lambda: _ring_if_due(queue, rows), robust=True)
+
+
+def _ring_if_due(queue: str, rows: Rows) -> None:
+    if rows and rows[0][0]:
+        doorbell.ring(queue)
 
 
 def replay(*, work_id: int, environment_id: str) -> None:

@@ -12,7 +12,15 @@ from django.db import connection
 from healthcloud.ledger import claims, doorbell, handlers
 from healthcloud.ledger.backoff import full_jitter
 from healthcloud.ledger.claims import Terms
-from healthcloud.ledger.handlers import ClaimedWork, Done, GiveUp, LeaseLost, Outcome, RetryAt
+from healthcloud.ledger.handlers import (
+    ClaimedWork,
+    Done,
+    GiveUp,
+    LeaseLost,
+    Outcome,
+    RetryAt,
+    Settled,
+)
 from healthcloud.ledger.heartbeat import Heartbeat
 from healthcloud.ledger.models import Queue
 from healthcloud.tenancy.scope import public_scope
@@ -117,7 +125,7 @@ def _settle(work: ClaimedWork, outcome: Outcome | None) -> None:
             claims.release(work, due_at=due_at, error=error)
         case GiveUp(error=error):
             _give_up(work, error)
-        case None:
+        case Settled() | None:
             pass
 
 

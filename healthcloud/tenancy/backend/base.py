@@ -8,18 +8,23 @@ end it in the database itself, and tenant SQL outside a scope is refused.
 
 import select
 import time
-from typing import Final
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
 
 import psycopg
 from django.db.backends.utils import CursorWrapper
 from django_tenants.postgresql_backend import base
+from psycopg import sql
 
+from healthcloud.tenancy.backend import ahead
+from healthcloud.tenancy.backend.ahead import Ahead, BatchingCursor, LoggedCursor
 from healthcloud.tenancy.context import Context
 
 _SET_CONTEXT: Final = (
-    "SELECT set_config('search_path', %s, true), set_config('role', %s, true),"
-    " set_config('hc.project', %s, true), set_config('hc.project_number', %s, true),"
-    " set_config('hc.environment', %s, true)"
+    "SELECT set_config('search_path', {}, true), set_config('role', {}, true),"
+    " set_config('hc.project', {}, true), set_config('hc.project_number', {}, true),"
+    " set_config('hc.environment', {}, true)"
 )
 _IDLE_SECONDS: Final = 1.0  # a connection that rested for less is asked only if its socket stirs
 # Only the outermost scope can be read-only: PostgreSQL does not let a transaction turn back.
@@ -37,6 +42,10 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
     health_check_done: bool  # Django's: False from one request to the next one's first cursor
     _used_at = 0.0
     session_wide = False  # True on the owner's connection while it migrates
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # as Django's
+        self._ahead: list[Ahead] = []
+        super().__init__(*args, **kwargs)
 
     def _handle_search_path(self, cursor: CursorWrapper | None = None) -> None:
         """Send nothing: the context of the transaction is already in the database."""
@@ -57,36 +66,14 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
             raise TenantOutsideTransaction("a tenant context needs an open transaction")
         previous, self.context = self.context, context
         self.schema_name = context.schema
-        statement = _SET_CONTEXT + _SET_READONLY if readonly else _SET_CONTEXT
-        try:
-            with self.cursor() as cursor:
-                if not self._begin_with(cursor, statement, context.parameters()):
-                    cursor.execute(statement, context.parameters())
-        except BaseException:
-            self.leave_context(previous)
-            raise
+        statement = _set_context(context, readonly=readonly)
+        status = None if self.connection is None else self.connection.info.transaction_status
+        begins = status == psycopg.pq.TransactionStatus.IDLE and not self._ahead
+        if begins and not self.queries_logged:
+            self._ahead.append(Ahead(f"BEGIN; {statement}", (), begins=True))
+        else:
+            self.put_ahead(statement)
         return previous
-
-    def _begin_with(
-        self, cursor: CursorWrapper, statement: str, parameters: tuple[str, ...]
-    ) -> bool:
-        """Begin the transaction and set its context in one round trip, if it has not begun.
-
-        psycopg sends BEGIN by itself before the first statement, as a round trip of its own;
-        it leaves that to whoever has begun already.
-        """
-        session = cursor.connection
-        status = session.info.transaction_status
-        if status != psycopg.pq.TransactionStatus.IDLE or self.queries_logged:
-            return False
-        text = "BEGIN; " + cursor.mogrify(statement, parameters)
-        with self.wrap_database_errors:
-            result = session.pgconn.exec_(text.encode())
-            if session.closed:
-                raise psycopg.OperationalError(session.pgconn.get_error_message())
-            if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
-                raise psycopg.errors.error_from_result(result)
-        return True
 
     def leave_context(self, previous: Context | None) -> None:
         """Forget the context on this side; the database forgets it with the transaction."""
@@ -96,8 +83,68 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
     def restore_context(self, previous: Context | None) -> None:
         """Return to the enclosing context inside the same transaction."""
         self.leave_context(previous)
-        with self.cursor() as cursor:
-            cursor.execute(_SET_CONTEXT, (previous or Context.public()).parameters())
+        self.put_ahead(_set_context(previous or Context.public()))
+
+    # --- statements that travel with others ---------------------------------------------------
+
+    def put_ahead(
+        self, statement: str, parameters: Sequence[object] = (), then: ahead.Then | None = None
+    ) -> None:
+        """Send a statement with the next one, or with the commit; `then` is told its rows.
+
+        Outside a transaction it is sent at once. Its errors appear where it is sent. `then` must
+        not raise, as the transaction may have been committed by the same message.
+        """
+        self._ahead.append(Ahead(statement, parameters, then))
+        if not self.in_atomic_block:
+            self.send_ahead()
+
+    def has_ahead(self) -> bool:
+        """Return whether anything waits to be sent."""
+        return bool(self._ahead)
+
+    def take_ahead(self) -> list[Ahead]:
+        """Return what waits to be sent, and forget it."""
+        waiting, self._ahead = self._ahead, []
+        return waiting
+
+    def send_ahead(self, ending: str = "") -> None:
+        """Send what waits, and `ending` with it, in one round trip."""
+        waiting = self.take_ahead()
+        if not waiting or self.needs_rollback:
+            return
+        if self.queries_logged:
+            text = ";\n".join(one.sql for one in waiting)
+            self.queries_log.append({"sql": text, "time": "0.000"})
+        with self.cursor() as cursor, self.wrap_database_errors:
+            ahead.execute(cursor, waiting, ending, None)
+
+    def make_cursor(self, cursor: Any) -> CursorWrapper:  # noqa: ANN401  # psycopg's own
+        """Return a cursor whose statements take along what waits."""
+        return BatchingCursor(cursor, self)
+
+    def make_debug_cursor(self, cursor: Any) -> CursorWrapper:  # noqa: ANN401  # psycopg's own
+        """Return a cursor that logs."""
+        return LoggedCursor(cursor, self)
+
+    def chunked_cursor(self) -> Any:  # noqa: ANN401  # as Django's
+        """Return a cursor that lives in the database, which takes nothing along."""
+        self.send_ahead()
+        return super().chunked_cursor()
+
+    def _commit(self) -> None:
+        if len(self._ahead) == 1 and self._ahead[0].begins:
+            self._ahead.clear()  # nothing was done in this transaction, which never began
+        self.send_ahead(ending=ahead.COMMIT)
+        super()._commit()  # psycopg sends nothing when that has committed
+
+    def _rollback(self) -> None:
+        self._ahead.clear()
+        super()._rollback()
+
+    def _savepoint_rollback(self, sid: str) -> None:
+        self._ahead.clear()
+        super()._savepoint_rollback(sid)
 
     def close_if_health_check_failed(self) -> None:
         """Ask a connection whether it still answers, unless it did a moment ago.
@@ -117,8 +164,17 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
 
     def close(self) -> None:
         """Close the connection and with it every context."""
+        self._ahead.clear()
         self.leave_context(None)
         super().close()
+
+
+@lru_cache(maxsize=4096)
+def _set_context(context: Context, *, readonly: bool = False) -> str:
+    """Return the statement that sets a context, with its values in it."""
+    values = [sql.Literal(value).as_string(None) for value in context.parameters()]
+    text = _SET_CONTEXT.format(*values) + (_SET_READONLY if readonly else "")
+    return text.replace("%", "%%")
 
 
 def _stirs(session: psycopg.Connection[object]) -> bool:

@@ -30,17 +30,18 @@ def test_an_event_takes_source_severity_and_project_from_catalog_and_scope(
     assert stored.created_at == now
 
 
-def test_publishing_is_one_statement(
+def test_publishing_costs_no_round_trip_of_its_own(
     in_riverside: Scope,
     alice_actor: Actor,
     now: datetime,
     django_assert_num_queries: object,
 ) -> None:
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(0):
         publish(type="workflow.completed", payload=COMPLETED, actor=alice_actor, now=now)
+    assert Event.objects.get().type == "workflow.completed"
 
 
-def test_several_are_published_in_their_order_by_one_statement(
+def test_several_are_published_in_their_order_with_what_is_sent_next(
     in_riverside: Scope,
     alice_actor: Actor,
     now: datetime,
@@ -48,7 +49,7 @@ def test_several_are_published_in_their_order_by_one_statement(
 ) -> None:
     types = ["workflow.step.completed"] * 3 + ["workflow.completed"]
     happenings = [(type_, COMPLETED | {"step_id": f"s{n}"}, now) for n, type_ in enumerate(types)]
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(0):
         events = publish_all(happenings, actor=alice_actor)
     stored = Event.objects.filter(event_id__in=[event.id for event in events]).order_by("position")
     assert [(row.type, row.payload["step_id"]) for row in stored] == [

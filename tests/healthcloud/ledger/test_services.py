@@ -11,15 +11,17 @@ from healthcloud.ledger import claims, queries, services
 from healthcloud.ledger.claims import Terms
 from healthcloud.ledger.handlers import ClaimedWork
 from healthcloud.ledger.models import DueWork
-from healthcloud.tenancy.scope import Scope, tenant_scope
+from healthcloud.tenancy.scope import Scope, public_scope, tenant_scope
 
 TERMS = Terms(lease=timedelta(seconds=10), tenant_cap=64)
 HOUR = timedelta(hours=1)
 
 
 def ask(scope: Scope, ref: str = "run_1", **options: object) -> DueWork:
-    """Enqueue one piece of work of kind `test.work`."""
-    return services.enqueue(scope=scope, kind="test.work", ref=ref, **options)  # type: ignore[arg-type]
+    """Enqueue one piece of work of kind `test.work`; return the row as its tenant may not."""
+    services.enqueue(scope=scope, kind="test.work", ref=ref, **options)  # type: ignore[arg-type]
+    with public_scope():
+        return DueWork.objects.filter(kind="test.work", ref=ref).latest("id")
 
 
 def claim(queue: str = "control", after: str = "", terms: Terms = TERMS) -> ClaimedWork:

@@ -49,7 +49,8 @@ def handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
 
 
 def ask(scope: Scope, ref: str = "run_1") -> DueWork:
-    return enqueue(scope=scope, kind=KIND, ref=ref)
+    enqueue(scope=scope, kind=KIND, ref=ref)
+    return DueWork.objects.get(kind=KIND, ref=ref)
 
 
 def run(**options: object) -> int:
