@@ -85,9 +85,7 @@ def _found(resource: StoredResource, content: bytes, base: str, mode: bytes) -> 
 def _past(entry: HistoryEntry, base: str) -> bytes:
     version = entry.version
     target = version.resource_type if entry.method == "POST" else version.reference
-    status = {"DELETE": "204", "POST": "201"}.get(entry.method, "200")
-    if entry.method == "PUT" and version.version == 1:
-        status = "201"
+    status = "204" if entry.deleted else "201" if entry.created else "200"
     tail = orjson.dumps(
         {
             "request": {"method": entry.method, "url": target},

@@ -31,7 +31,7 @@ def answer_read(entry: Entry, *, now: datetime) -> Answer:
     if names[-1:] == ["_history"]:
         return _history(entry, names[:-1], now=now)
     do = _BY_LENGTH.get(len(names))
-    if do is None or any(name.startswith(("$", "_")) for name in names[:2]):
+    if do is None or any(name.startswith("$") for name in names):
         raise NotSupported(f"This server does not do `GET {entry.path[:80]}` in a Bundle yet.")
     return do(entry, names, now)
 

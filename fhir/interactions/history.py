@@ -31,10 +31,14 @@ class HistoryOptions(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One version and how it came to be; a deletion has no content."""
+    """One version and how it came to be; a deletion has no content.
+
+    `created` says that there was no resource before, or a deleted one.
+    """
 
     version: StoredResource
     method: str
+    created: bool = False
 
     @property
     def deleted(self) -> bool:
@@ -88,8 +92,8 @@ def history(
     if after is not None:
         conditions.add(f"h.seq {beyond} %s::bigint", after)
     page = Statement(
-        "SELECT h.seq, h.rtype, h.rid, h.version, h.updated, h.method, h.content"
-        f" FROM fhir_history h WHERE {conditions.sql} ORDER BY h.seq {order} LIMIT %s::integer",
+        "SELECT h.seq, h.rtype, h.rid, h.version, h.updated, h.method, h.content,"
+        f" {_AFTER_DELETION} FROM fhir_history h WHERE {conditions.sql} ORDER BY h.seq {order} LIMIT %s::integer",
         [*conditions.params, count + 1],
     )
     totals, rows = fetch_all([total, page])
@@ -134,6 +138,11 @@ def _moment(text: str | None, name: str) -> datetime | None:
         raise SearchRefused(f"`{name}` must be an instant.", param=name) from None
 
 
+_AFTER_DELETION = (
+    "h.version = 1 OR EXISTS (SELECT 1 FROM fhir_history before WHERE before.project = h.project"
+    " AND before.rtype = h.rtype AND before.rid = h.rid AND before.version = h.version - 1"
+    " AND before.content IS NULL)"
+)
 _CURRENT_AT = (
     "h.updated <= %s::timestamptz AND NOT EXISTS (SELECT 1 FROM fhir_history later"
     " WHERE later.project = h.project AND later.rtype = h.rtype AND later.rid = h.rid"
@@ -161,6 +170,6 @@ def _as_object(value: int) -> object:
 
 
 def _entry(row: Row) -> HistoryEntry:
-    _, number, rid, version, updated, method, content = row
+    _, number, rid, version, updated, method, content, created = row
     stored = StoredResource(type_name(number), rid.decode(), version, updated, content or b"")
-    return HistoryEntry(stored, METHODS[method])
+    return HistoryEntry(stored, METHODS[method], created)
