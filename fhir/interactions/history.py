@@ -93,7 +93,8 @@ def history(
         conditions.add(f"h.seq {beyond} %s::bigint", after)
     page = Statement(
         "SELECT h.seq, h.rtype, h.rid, h.version, h.updated, h.method, h.content,"
-        f" {_AFTER_DELETION} FROM fhir_history h WHERE {conditions.sql} ORDER BY h.seq {order} LIMIT %s::integer",
+        f" {_AFTER_DELETION} FROM fhir_history h WHERE {conditions.sql}"
+        f" ORDER BY h.seq {order} LIMIT %s::integer",
         [*conditions.params, count + 1],
     )
     totals, rows = fetch_all([total, page])
