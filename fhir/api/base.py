@@ -66,8 +66,13 @@ class FhirView(PlatformView):
         except NotAcceptable as error:
             refusal = error
         super().initial(request, *args, **kwargs)
-        if refusal is not None:
+        wanted = request.query_params.get("_format") or request.headers.get("Accept", "")
+        if refusal is not None and not self.is_acceptable(wanted):
             raise refusal
+
+    def is_acceptable(self, wanted: str) -> bool:
+        """Tell whether the view answers a media type that is neither JSON nor XML of FHIR."""
+        return False
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]  # any response, as in the kit
         """Keep the exception: its issue code belongs in the outcome."""

@@ -7,6 +7,7 @@ from django.urls import URLPattern, path, re_path
 from fhir.api.views.aliases import AliasInstanceView, AliasView, alias
 from fhir.api.views.compartment import CompartmentView
 from fhir.api.views.instance import InstanceHistoryView, InstanceView, VersionView
+from fhir.api.views.jobs import JobFileView, JobView
 from fhir.api.views.metadata import MetadataView
 from fhir.api.views.operation import routes
 from fhir.api.views.system import SystemHistoryView, SystemView, UnknownFhirView
@@ -29,6 +30,8 @@ urlpatterns: list[URLPattern] = [
     path("fhir", SystemView.as_view()),
     path("fhir/", SystemView.as_view(schema=None)),
     path("fhir/_history", SystemHistoryView.as_view()),
+    path("fhir/_jobs/<str:id>", JobView.as_view()),
+    path("fhir/_jobs/<str:id>/<int:number>", JobFileView.as_view()),
     re_path(r"^fhir/\$validate$", ValidateView.as_view()),
     re_path(_TYPE + r"$", TypeView.as_view()),
     re_path(_TYPE + r"/$", TypeView.as_view(schema=None)),

@@ -87,7 +87,8 @@ class Operation:
     POST and the write scope of the type; others answer GET too and run in a read-only
     transaction. `scope` replaces the scope of the type, `fhir` on the system level: `Patient:read`.
     `bare` names the parameter that a body which is no Parameters stands for. `media` are further
-    media types of the body, handed over unparsed in `raw`. With `own_transaction` it opens
+    media types of the body, handed over unparsed in `raw`, and `answers` those of the answer
+    besides JSON and XML (Call.accept has what is wanted). With `own_transaction` it opens
     `tenant_scope` itself.
     """
 
@@ -103,6 +104,7 @@ class Operation:
     scope: str = ""
     bare: str = ""
     media: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
     own_transaction: bool = False
     weight: int = 1
 

@@ -35,6 +35,10 @@ class OperationView(FhirView):
         resource_type = self.kwargs.get("resource_type") or "fhir"
         return operation.scope or f"{resource_type}:{operation.access}"
 
+    def is_acceptable(self, wanted: str) -> bool:
+        """Tell whether the operation answers a media type of its own."""
+        return any(kind in wanted for kind in self.operation.answers)
+
     def post(self, request: Request, resource_type: str = "", id: str = "") -> HttpResponseBase:
         """Call the operation with parameters in the body, the query or both."""
         return self._call(resource_type, id)
@@ -83,7 +87,7 @@ class OperationView(FhirView):
             content_type=self.request.content_type or "",
             query=str(request.META.get("QUERY_STRING", "")),
             prefer=self.prefer,
-            accept=self.request.headers.get("Accept", ""),
+            accept=request.GET.get("_format") or request.headers.get("Accept", ""),
         )
 
     def _body(self) -> tuple[bytes, ParsedResource | None]:
@@ -93,7 +97,8 @@ class OperationView(FhirView):
         kind = check_content_type(self.request.content_type or "", *self.operation.media)
         if kind in self.operation.media:
             return request.body, None
-        return request.body, parse(as_json(request.body, kind))
+        text = as_json(request.body, kind)
+        return text, parse(text)
 
     def _check_bare(self, body: ParsedResource) -> None:
         if not self.operation.bare:
