@@ -29,7 +29,10 @@ class JobView(FhirView):
         expires = {"Expires": http_date(job.expires.timestamp())}
         if job.is_ended:
             return self.answer(job.result or {}, status=job.status, headers=expires)
-        headers = {"X-Progress": (job.progress or job.state)[:100], "Retry-After": str(_RETRY_AFTER_SECONDS)}
+        headers = {
+            "X-Progress": (job.progress or job.state)[:100],
+            "Retry-After": str(_RETRY_AFTER_SECONDS),
+        }
         return self.answer(None, status=202, headers=headers | expires)
 
     def delete(self, request: Request, id: str) -> HttpResponse:
