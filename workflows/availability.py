@@ -8,7 +8,7 @@ from assets.registry import all_assets, find
 from healthcloud.events import catalog
 from healthcloud.tenancy.scope import active_project
 from workflows.definition import Definition, Problem, Step
-from workflows.parsing import nearest
+from workflows.reading import nearest
 
 _NAMING: Final = {"agent": "agent", "connector": "connector", "model": "model"}
 EMITTABLE: Final = ("custom.", "diagnostic.", "eligibility.", "prior_auth.", "care_gap.")

@@ -61,8 +61,16 @@ ONCE: Final = RetryPolicy(max_attempts=1)
 
 
 @dataclass(frozen=True, slots=True)
+class Cache:
+    """How long a step's output is reused for the same arguments, in seconds."""
+
+    seconds: float
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Branch:
-    """A branch of a decision: its steps run when its condition is the first to hold."""
+    """A branch: of a decision (`when` is its condition), or of a parallel step (no condition)."""
 
     when: str
     name: str
@@ -71,7 +79,11 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step; `path` is its place in the tree, such as `act/0/notify`."""
+    """One step; `path` is its place in the tree, such as `act/0/notify`.
+
+    `within` are the paths of the loops and maps around it, outermost first; `beside` the parallel
+    steps around it with the number of the branch that it stands in.
+    """
 
     id: str
     path: str
@@ -81,20 +93,54 @@ class Step:
     arguments: Json
     branches: tuple[Branch, ...] = ()
     otherwise: "tuple[Step, ...]" = ()
+    steps: "tuple[Step, ...]" = ()
     on_timeout: "tuple[Step, ...] | None" = None
     on_error: "tuple[Step, ...] | None" = None
     continue_on_error: bool = False
     retry: RetryPolicy = ONCE
     timeout: float | None = None
     skip_if: str | None = None
+    compensate: "tuple[Step, ...] | None" = None
+    cache: Cache | None = None
+    sensitive: bool = False
+    within: tuple[str, ...] = ()
+    beside: tuple[tuple[str, int], ...] = ()
 
     def blocks(self) -> "Iterator[tuple[Step, ...]]":
         """Yield the sequences of steps that this one holds."""
         for branch in self.branches:
             yield branch.steps
         yield self.otherwise
+        yield self.steps
         yield self.on_timeout or ()
         yield self.on_error or ()
+        yield self.compensate or ()
+
+    @property
+    def fans_out(self) -> bool:
+        """Return whether its branches or items run as work of their own."""
+        return self.kind in {"parallel", "map"}
+
+    @property
+    def iterates(self) -> bool:
+        """Return whether the steps in it run several times."""
+        return self.kind in {"loop", "map"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many runs of a workflow go on at once, what becomes of others, and for how long.
+
+    `key` is a template over the input: the limit then counts runs of the same key.
+    """
+
+    max_runs: int | None = None
+    on_limit: Literal["queue", "reject", "replace"] = "queue"
+    key: str | None = None
+    run_timeout: float | None = None
+
+
+NO_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +155,27 @@ class Definition:
     steps: tuple[Step, ...]
     output: Any
     source: Json = field(repr=False, compare=False)
+    on_failure: tuple[Step, ...] = ()
+    limits: Limits = NO_LIMITS
+    all: tuple[Step, ...] = field(default=(), repr=False, compare=False)
 
-    def walk(self) -> Iterator[Step]:
-        """Yield all steps, each before those it holds."""
-        pending = list(reversed(self.steps))
+    def __post_init__(self) -> None:
+        """List the steps once: every decision looks at all of them."""
+        object.__setattr__(self, "all", tuple(self._walk()))
+
+    def walk(self) -> tuple[Step, ...]:
+        """Return all steps, each before those it holds."""
+        return self.all
+
+    def at(self, path: str) -> Step:
+        """Return the step at a path; raise KeyError."""
+        for step in self.all:
+            if step.path == path:
+                return step
+        raise KeyError(path)
+
+    def _walk(self) -> Iterator[Step]:
+        pending = [*reversed(self.on_failure), *reversed(self.steps)]
         while pending:
             step = pending.pop()
             yield step

@@ -1,169 +1,73 @@
 """The engine's mind: `decide(definition, state)` says what to do next. Pure.
 
-The state of a run is what happened in each step (by path). `decide` walks the tree in order and
+The state of a run is what happened in each step (by key). `decide` walks the tree in order and
 answers with the first thing that remains to be done. Steps that are nothing but data (decision,
-transform, fail, stop, a skipped step) are decided here; what has effects is left to the worker.
+transform, fail, stop, loop, a skipped step) are decided here; what has effects is left to the
+worker. Branches of `parallel` and items of `map` are lanes: each is decided on its own, from the
+state that its step saw.
+
+When a step fails and nothing handles it, the walk turns round: what finished steps have under
+`compensate` is done in reverse order, then the definition's `on_failure`, then the run fails.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any, Final, Literal
-from urllib.parse import quote as percent_encode
+from dataclasses import replace
+from typing import Any, Final
 
+from workflows.arguments import resolved_arguments
 from workflows.definition import Definition, Step
 from workflows.expressions import ExpressionError, parse_expression, resolve
-
-Status = Literal["running", "waiting", "retrying", "succeeded", "failed", "skipped"]
-Json = dict[str, Any]
-PURE_KINDS: Final = frozenset({"decision", "transform", "fail", "stop"})
-MAX_LOST_ATTEMPTS: Final = 5
-# Texts that are queries: each interpolated value is quoted, so that it stays one value.
-QUERIES: Final = frozenset(
-    {("fhir_search", "query"), ("fhir_read", "reference"), ("fhir_create", "if_none_exist")}
+from workflows.fanning import begin_fan_out, fan_out_error, fan_out_output
+from workflows.state import (
+    Action,
+    Advance,
+    Complete,
+    Escalate,
+    Execute,
+    FailRun,
+    FanOut,
+    FanOutState,
+    Frame,
+    Json,
+    LanePlace,
+    Open,
+    Record,
+    Signal,
+    Sleep,
+    State,
+    StepError,
+    StepState,
+    Waiting,
+    deeper,
 )
 
+__all__ = [
+    "Action",
+    "Advance",
+    "Complete",
+    "Escalate",
+    "Execute",
+    "FailRun",
+    "FanOut",
+    "FanOutState",
+    "Frame",
+    "Json",
+    "LanePlace",
+    "Open",
+    "Record",
+    "Signal",
+    "Sleep",
+    "State",
+    "StepError",
+    "StepState",
+    "Waiting",
+    "applied",
+    "decide",
+]
 
-@dataclass(frozen=True, slots=True)
-class StepError:
-    """Why a step failed: a stable code, words for people, whether trying again can help."""
-
-    code: str
-    message: str
-    retryable: bool = False
-    remedy: str | None = None
-    details: Any = None
-
-    def as_dict(self) -> Json:
-        """Return the JSON form that is kept, and that expressions see as `steps.<id>.error`."""
-        return {
-            "code": self.code,
-            "message": self.message,
-            "retryable": self.retryable,
-            "remedy": self.remedy,
-            "details": self.details,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """What a waiting step waits for; `until` is when it stops waiting."""
-
-    until: datetime | None = None
-    signal: str | None = None
-    task: str | None = None
-
-    @property
-    def timer(self) -> bool:
-        """Return whether nothing but time is waited for."""
-        return self.signal is None and self.task is None
-
-
-@dataclass(frozen=True, slots=True)
-class StepState:
-    """How far a step is; `due_at` is set while it waits for its next attempt."""
-
-    status: Status
-    attempt: int = 1
-    output: Any = None
-    error: Json | None = None
-    due_at: datetime | None = None
-    waiting: Waiting | None = None
-    lost: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A message to the run that no step has taken yet."""
-
-    id: str
-    name: str
-    payload: Any
-
-
-@dataclass(slots=True)
-class State:
-    """All that `decide` looks at: data of the run, steps by path, signals, decisions, the time."""
-
-    now: datetime
-    input: Any
-    trigger: Json
-    run: Json
-    env: Json
-    steps: dict[str, StepState] = field(default_factory=dict)
-    signals: tuple[Signal, ...] = ()
-    decisions: Mapping[str, Json] = field(default_factory=dict)
-
-    def roots(self, definition: Definition) -> Json:
-        """Return what expressions can name."""
-        known = {}
-        for step in definition.walk():
-            found = self.steps.get(step.path)
-            if found is not None and found.status in {"succeeded", "failed", "skipped"}:
-                known[step.id] = {
-                    "output": found.output,
-                    "error": found.error,
-                    "status": found.status,
-                }
-        return {
-            "input": self.input,
-            "steps": known,
-            "trigger": self.trigger,
-            "run": self.run,
-            "env": self.env,
-        }
-
-
-# --- actions ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Execute:
-    """Do the step's effect with these resolved arguments."""
-
-    step: Step
-    attempt: int
-    arguments: Json
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """The step is over: put this down. `signal` and `task` are used up by it."""
-
-    step: Step
-    attempt: int
-    status: Literal["succeeded", "failed", "skipped"]
-    input: Any = None
-    output: Any = None
-    error: StepError | None = None
-    signal: str | None = None
-    expired_task: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sleep:
-    """Nothing can be done before `until` (None: before somebody does something)."""
-
-    step: Step
-    until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Complete:
-    """The run is over, with this output."""
-
-    output: Any
-
-
-@dataclass(frozen=True, slots=True)
-class FailRun:
-    """The run is over: this step failed and nothing handles it (None: the definition's output)."""
-
-    step: Step | None
-    error: Json
-
-
-Action = Execute | Record | Sleep | Complete | FailRun
+PURE_KINDS: Final = frozenset({"decision", "transform", "fail", "stop"})
+MAX_LOST_ATTEMPTS: Final = 5
+MAX_ROUNDS: Final = 100
+RUN_TIMEOUT: Final = StepError("run_timeout", "The run took longer than its timeout.")
 
 
 def decide(definition: Definition, state: State) -> Action:
@@ -174,7 +78,7 @@ def decide(definition: Definition, state: State) -> Action:
 def applied(state: State, record: Record) -> State:
     """Return the state after a record, as the worker will find it in the database."""
     steps = dict(state.steps)
-    steps[record.step.path] = StepState(
+    steps[record.key] = StepState(
         status=record.status,
         attempt=record.attempt,
         output=record.output,
@@ -187,153 +91,350 @@ class _Decision:
     def __init__(self, definition: Definition, state: State) -> None:
         self.definition = definition
         self.state = state
-        self._roots: Json | None = None
+        self.done: list[tuple[Step, Frame]] = []
+        self.error: Json | None = None
+        self._roots: dict[tuple[object, ...], Json] = {}
 
-    @property
-    def roots(self) -> Json:
-        if self._roots is None:
-            self._roots = self.state.roots(self.definition)
-        return self._roots
+    def roots(self, frame: Frame) -> Json:
+        key = (frame.within, frame.iteration, frame.beside)
+        if key not in self._roots:
+            self._roots[key] = self.state.roots(self.definition, frame)
+        roots = self._roots[key]
+        if self.error is not None:
+            return {**roots, "run": {**roots["run"], "error": self.error}}
+        return roots
 
     def next(self) -> Action:
-        action = self.block(self.definition.steps)
-        if action is not None:
+        if self.state.lane is not None:
+            return self.lane(self.state.lane)
+        action = self.in_time(self.block(self.definition.steps, Frame()))
+        if action is None:
+            action = self.complete()
+        return self.unwind(action) if isinstance(action, FailRun) else action
+
+    def in_time(self, action: Action | None) -> Action | None:
+        """Return the action, or what to do instead once the run's deadline passed."""
+        deadline = self.state.deadline
+        if deadline is None or isinstance(action, Record | FailRun | Complete | None):
             return action
+        if deadline > self.state.now:
+            if isinstance(action, Sleep):
+                until = deadline if action.until is None else min(action.until, deadline)
+                return replace(action, until=until)
+            return action
+        if isinstance(action, Sleep):
+            found = self.state.steps[action.key]
+            return self.failed(action.step, found, action.iteration, RUN_TIMEOUT)
+        return FailRun(None, RUN_TIMEOUT.as_dict())
+
+    def complete(self) -> Action:
         try:
-            return Complete(resolve(self.definition.output, self.roots))
+            return Complete(resolve(self.definition.output, self.roots(Frame())))
         except ExpressionError as error:
             return FailRun(None, StepError(error.code, f"output: {error}").as_dict())
 
-    def block(self, steps: tuple[Step, ...]) -> Action | None:
+    def unwind(self, failure: FailRun) -> Action:
+        """Undo what finished steps did, in reverse order; then do what a failure asks for."""
+        self.error = {**failure.error, "step": failure.step.id if failure.step else None}
+        undone: list[str] = []
+        for step, frame in reversed(list(self.done)):
+            action = self.block(step.compensate or (), frame)
+            if isinstance(action, FailRun | Complete):
+                undone.append(step.id)
+            elif action is not None:
+                return action
+        if self.state.lane is None:
+            action = self.block(self.definition.on_failure, Frame())
+            if action is not None and not isinstance(action, FailRun | Complete):
+                return action
+        error = {**failure.error, "not_compensated": undone} if undone else failure.error
+        return FailRun(failure.step, error)
+
+    # --- lanes --------------------------------------------------------------------------------
+
+    def lane(self, place: LanePlace) -> Action:
+        """Decide for one branch of a parallel step or one item of a map."""
+        step = self.definition.at(place.path)
+        if step.kind == "map":
+            iteration = deeper(place.iteration, str(place.index))
+            frame = Frame((*step.within, step.path), iteration, place.item, step.beside)
+            steps = step.steps
+        else:
+            beside = (*step.beside, (step.path, place.index))
+            frame = Frame(step.within, place.iteration, place.item, beside)
+            steps = step.branches[place.index].steps
+        action = self.block(steps, frame)
+        if action is None:
+            action = self.lane_output(step, steps, frame)
+        return self.unwind(action) if isinstance(action, FailRun) else action
+
+    def lane_output(self, step: Step, steps: tuple[Step, ...], frame: Frame) -> Action:
+        try:
+            return Complete(self.output_of(step, steps, frame))
+        except ExpressionError as error:
+            return FailRun(step, StepError(error.code, f"output: {error}").as_dict())
+
+    def output_of(self, step: Step, steps: tuple[Step, ...], frame: Frame) -> Any:  # noqa: ANN401  # JSON
+        """Return what an item, branch or round gives: its `output`, or that of its last step."""
+        if "output" in step.arguments:
+            return resolve(step.arguments["output"], self.roots(frame))
+        key = frame.key_of(steps[-1]) if steps else None
+        found = self.state.steps.get(key) if key is not None else None
+        return found.output if found is not None else None
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def block(self, steps: tuple[Step, ...], frame: Frame) -> Action | None:
         for step in steps:
-            action = self.step(step)
+            action = self.step(step, frame)
             if action is not None:
                 return action
         return None
 
-    def step(self, step: Step) -> Action | None:
-        found = self.state.steps.get(step.path)
+    def step(self, step: Step, frame: Frame) -> Action | None:
+        key = frame.key_of(step)
+        found = self.state.steps.get(key) if key is not None else None
         if found is None:
-            return self.begin(step, 1)
-        match found.status:
-            case "succeeded":
-                return self.after_success(step, found)
-            case "skipped":
-                return None
-            case "failed":
-                return self.after_failure(step, found)
-            case "retrying":
-                return self.again(step, found)
-            case "waiting":
-                return self.waiting(step, found)
-            case "running":
-                return self.lost(step, found)
+            return self.begin(step, frame, 1)
+        if found.status == "skipped":
+            return None
+        if found.status == "running" and step.kind == "loop":
+            return self.loop(step, found, frame)
+        return _BY_STATUS[found.status](self, step, found, frame)
 
-    def begin(self, step: Step, attempt: int) -> Action:
+    def begin(self, step: Step, frame: Frame, attempt: int) -> Action:
+        roots = self.roots(frame)
+        at = frame.iteration
         try:
-            if attempt == 1 and step.skip_if and parse_expression(step.skip_if).holds(self.roots):
-                return Record(step, attempt, "skipped")
+            if attempt == 1 and step.skip_if and parse_expression(step.skip_if).holds(roots):
+                return Record(step, attempt, "skipped", iteration=at)
             if step.kind == "decision":
-                return Record(step, attempt, "succeeded", output=self.choose(step))
-            arguments = self.arguments(step)
+                return Record(
+                    step, attempt, "succeeded", output=self.choose(step, frame), iteration=at
+                )
+            arguments = resolved_arguments(step, roots)
+            cached = step.cache.key if step.cache else None
+            cache_key = resolve(cached, roots) if cached else None
         except ExpressionError as error:
-            return Record(step, attempt, "failed", error=StepError(error.code, str(error)))
+            failure = StepError(error.code, str(error))
+            return Record(step, attempt, "failed", error=failure, iteration=at)
+        if step.fans_out:
+            return begin_fan_out(step, attempt, arguments, frame)
+        if step.kind == "loop":
+            return Open(step, attempt, arguments, at)
         if step.kind not in PURE_KINDS:
-            return Execute(step, attempt, arguments)
+            return Execute(step, attempt, arguments, at, cache_key)
         if step.kind == "fail":
             failure = StepError(str(arguments.get("code", "failed")), str(arguments.get("message")))
-            return Record(step, attempt, "failed", input=arguments, error=failure)
-        return Record(step, attempt, "succeeded", input=arguments, output=arguments)
+            return Record(step, attempt, "failed", input=arguments, error=failure, iteration=at)
+        return Record(step, attempt, "succeeded", input=arguments, output=arguments, iteration=at)
 
-    def arguments(self, step: Step) -> Json:
-        resolved: Json = {}
-        for name, value in step.arguments.items():
-            if (step.kind, name) in QUERIES:
-                resolved[name] = resolve(value, self.roots, _quote)
-            elif (step.kind, name) == ("approval", "form"):
-                resolved[name] = value
-            else:
-                resolved[name] = resolve(value, self.roots)
-        return resolved
-
-    def choose(self, step: Step) -> Json:
+    def choose(self, step: Step, frame: Frame) -> Json:
+        roots = self.roots(frame)
         for index, branch in enumerate(step.branches):
-            if parse_expression(branch.when).holds(self.roots):
+            if parse_expression(branch.when).holds(roots):
                 return {"branch": index, "name": branch.name, "when": branch.when}
         return {"branch": None, "name": "otherwise", "when": None}
 
-    def after_success(self, step: Step, found: StepState) -> Action | None:
+    def after_success(self, step: Step, found: StepState, frame: Frame) -> Action | None:
+        if step.compensate:
+            self.done.append((step, frame))
         if step.kind == "decision":
             chosen = found.output["branch"]
             steps = step.otherwise if chosen is None else step.branches[chosen].steps
-            return self.block(steps)
+            return self.block(steps, frame)
         if step.kind == "stop":
             output = found.output or {}
             if "output" in output:
                 return Complete(output["output"])
-            return self.stopped()
-        if step.on_timeout is not None and (found.output or {}).get("decision") == "expired":
-            return self.block(step.on_timeout)
+            return Complete(None) if self.state.lane is not None else self.complete()
+        if step.kind == "parallel":
+            self.note_branches(step, frame)
+        if step.on_timeout is not None and _timed_out(found.output):
+            return self.block(step.on_timeout, frame)
         return None
 
-    def stopped(self) -> Action:
-        try:
-            return Complete(resolve(self.definition.output, self.roots))
-        except ExpressionError as error:
-            return FailRun(None, StepError(error.code, f"output: {error}").as_dict())
+    def note_branches(self, step: Step, frame: Frame) -> None:
+        """Remember what the branches of a parallel step did, in case it has to be undone."""
+        for index, branch in enumerate(step.branches):
+            inner = replace(frame, beside=(*frame.beside, (step.path, index)))
+            self.block(branch.steps, inner)
 
-    def after_failure(self, step: Step, found: StepState) -> Action | None:
+    def after_failure(self, step: Step, found: StepState, frame: Frame) -> Action | None:
         if step.continue_on_error:
             return None
         if step.on_error is not None:
-            return self.block(step.on_error)
+            return self.block(step.on_error, frame)
         return FailRun(step, found.error or StepError("failed", "The step failed.").as_dict())
 
-    def again(self, step: Step, found: StepState) -> Action:
+    def again(self, step: Step, found: StepState, frame: Frame) -> Action:
         if found.due_at is not None and found.due_at > self.state.now:
-            return Sleep(step, found.due_at)
-        return self.begin(step, found.attempt + 1)
+            return Sleep(step, found.due_at, frame.iteration)
+        return self.begin(step, frame, found.attempt + 1)
 
-    def lost(self, step: Step, found: StepState) -> Action:
+    def lost(self, step: Step, found: StepState, frame: Frame) -> Action:
         """A worker began this attempt and died; its effect is keyed, so it is begun again."""
         if found.lost >= MAX_LOST_ATTEMPTS:
             error = StepError("worker_lost", "Workers died while doing this step.")
-            return Record(step, found.attempt, "failed", error=error)
-        return self.begin(step, found.attempt + 1)
+            return Record(step, found.attempt, "failed", error=error, iteration=frame.iteration)
+        return self.begin(step, frame, found.attempt + 1)
 
-    def waiting(self, step: Step, found: StepState) -> Action:
+    # --- loops --------------------------------------------------------------------------------
+
+    def loop(self, step: Step, found: StepState, frame: Frame) -> Action:
+        inner = frame.round(step, found.round, found.previous)
+        at = frame.iteration
+        action = self.block(step.steps, inner)
+        if isinstance(action, FailRun):
+            error = _inner_error("round_failed", f"Round {found.round}", action)
+            return self.failed(step, found, at, error)
+        if action is not None:
+            return self.in_limit(step, found, at, action)
+        try:
+            output = self.output_of(step, step.steps, inner)
+            over = parse_expression(step.arguments["until"]).holds(self.roots(inner))
+        except ExpressionError as error:
+            return self.failed(step, found, at, StepError(error.code, str(error)))
+        most = int(step.arguments.get("max_rounds", MAX_ROUNDS))
+        result = {"rounds": found.round, "output": output, "completed": over}
+        if over or (found.round >= most and step.arguments.get("on_limit") == "continue"):
+            return Record(step, found.attempt, "succeeded", output=result, iteration=at)
+        if found.round >= most:
+            message = f"The condition `until` did not hold within {most} rounds."
+            return self.failed(step, found, at, StepError("loop_limit", message, details=result))
+        return Advance(step, at, found.round + 1, output)
+
+    def in_limit(self, step: Step, found: StepState, iteration: str, action: Action) -> Action:
+        """Return the action inside a loop, unless the loop's own timeout has passed."""
+        if found.limit is None or isinstance(action, Record | Complete):
+            return action
+        if found.limit <= self.state.now:
+            return self.failed(step, found, iteration, _timeout(step))
+        if isinstance(action, Sleep):
+            until = found.limit if action.until is None else min(action.until, found.limit)
+            return replace(action, until=until)
+        return action
+
+    # --- waiting ------------------------------------------------------------------------------
+
+    def waiting(self, step: Step, found: StepState, frame: Frame) -> Action:
         wait = found.waiting or Waiting()
-        if wait.task is not None and wait.task in self.state.decisions:
-            return self.decided(step, found, self.state.decisions[wait.task])
-        signal = next((s for s in self.state.signals if s.name == wait.signal), None)
-        if signal is not None:
-            output = {"signal": signal.name, "payload": signal.payload, "timed_out": False}
-            return Record(step, found.attempt, "succeeded", output=output, signal=signal.id)
-        if wait.until is None or wait.until > self.state.now:
-            return Sleep(step, wait.until)
-        return self.expired(step, found, wait)
+        at = frame.iteration
+        if wait.fan_out is not None:
+            over = self.joined(step, found, wait, at)
+        elif wait.child is not None:
+            over = self.child_ended(step, found, wait, at)
+        else:
+            over = self.answered(step, found, wait, at)
+        if over is not None:
+            return over
+        now = self.state.now
+        if wait.limit is not None and wait.limit <= now:
+            return self.failed(step, found, at, _timeout(step))
+        if wait.until is not None and wait.until <= now:
+            return self.expired(step, found, wait, at)
+        if wait.task is not None and wait.escalate_at is not None and wait.escalate_at <= now:
+            return Escalate(step, at, wait.task)
+        return Sleep(step, wait.wakes_at, at)
 
-    def decided(self, step: Step, found: StepState, decision: Json) -> Action:
+    def answered(self, step: Step, found: StepState, wait: Waiting, at: str) -> Action | None:
+        if wait.task is not None and wait.task in self.state.decisions:
+            return self.decided(step, found, self.state.decisions[wait.task], at)
+        awaited = wait.event or wait.signal
+        signal = next((s for s in self.state.signals if s.name == awaited), None)
+        if awaited is None or signal is None:
+            return None
+        output: Json = {"payload": signal.payload, "timed_out": False}
+        if wait.signal is not None:
+            output["signal"] = signal.name
+        return Record(
+            step, found.attempt, "succeeded", output=output, signal=signal.id, iteration=at
+        )
+
+    def joined(self, step: Step, found: StepState, wait: Waiting, at: str) -> Action | None:
+        fan_out = self.state.fan_outs.get(wait.fan_out or "")
+        if fan_out is None:
+            return None
+        output = fan_out_output(step, fan_out)
+        if fan_out.broken:
+            error = fan_out_error(step, fan_out)
+            return replace(self.failed(step, found, at, error), output=output)
+        if not fan_out.joined:
+            return None
+        return Record(step, found.attempt, "succeeded", output=output, iteration=at, closes=True)
+
+    def child_ended(self, step: Step, found: StepState, wait: Waiting, at: str) -> Action | None:
+        child = self.state.children.get(wait.child or "")
+        if child is None:
+            return None
+        output = {"run_id": wait.child, "status": child["status"], "output": child["output"]}
+        if child["status"] == "completed":
+            return Record(step, found.attempt, "succeeded", output=output, iteration=at)
+        error = StepError(
+            f"child_{child['status']}",
+            f"Run `{wait.child}` of the workflow is {child['status']}.",
+            details=child["error"],
+        )
+        return Record(step, found.attempt, "failed", output=output, error=error, iteration=at)
+
+    def decided(self, step: Step, found: StepState, decision: Json, at: str) -> Action:
         if decision["decision"] == "rejected" and step.arguments.get("on_reject") == "fail":
             error = StepError("rejected", "The approval was rejected.", details=decision)
-            return Record(step, found.attempt, "failed", output=decision, error=error)
-        return Record(step, found.attempt, "succeeded", output=decision)
+            return Record(step, found.attempt, "failed", output=decision, error=error, iteration=at)
+        return Record(step, found.attempt, "succeeded", output=decision, iteration=at)
 
-    def expired(self, step: Step, found: StepState, wait: Waiting) -> Action:
+    def expired(self, step: Step, found: StepState, wait: Waiting, at: str) -> Action:
+        over = Record(step, found.attempt, "succeeded", iteration=at, expired_task=wait.task)
         if wait.timer:
-            output = {"waited_until": wait.until.isoformat() if wait.until else None}
-            return Record(step, found.attempt, "succeeded", output=output)
+            until = wait.until.isoformat() if wait.until else None
+            return replace(over, output={"waited_until": until})
         if wait.task is not None and step.on_timeout is not None:
-            output = {"decision": "expired", "data": None}
-            return Record(step, found.attempt, "succeeded", output=output, expired_task=wait.task)
-        if wait.signal is not None and step.arguments.get("on_timeout") == "continue":
-            late: Json = {"signal": wait.signal, "payload": None, "timed_out": True}
-            return Record(step, found.attempt, "succeeded", output=late)
-        what = f"signal `{wait.signal}`" if wait.signal else "decision"
+            return replace(over, output={"decision": "expired", "data": None})
+        handled = step.on_timeout is not None or step.arguments.get("on_timeout") == "continue"
+        if wait.task is None and handled:
+            late: Json = {"payload": None, "timed_out": True}
+            if wait.signal is not None:
+                late["signal"] = wait.signal
+            return replace(over, output=late)
+        what = f"signal `{wait.signal}`" if wait.signal else "event" if wait.event else "decision"
         error = StepError("wait_timeout", f"The {what} did not come in time.")
-        return Record(step, found.attempt, "failed", error=error, expired_task=wait.task)
+        return replace(over, status="failed", error=error)
+
+    def failed(self, step: Step, found: StepState, iteration: str, error: StepError) -> Record:
+        """Return the record of a step that failed with things still open under it."""
+        task = found.waiting.task if found.waiting else None
+        return Record(
+            step,
+            found.attempt,
+            "failed",
+            error=error,
+            iteration=iteration,
+            closes=True,
+            expired_task=task,
+        )
 
 
-def _quote(text: str) -> str:
-    """Percent-encode a value of a query, so that it can't add parameters or leave its place."""
-    return percent_encode(text, safe="")
+_BY_STATUS: Final = {
+    "succeeded": _Decision.after_success,
+    "failed": _Decision.after_failure,
+    "retrying": _Decision.again,
+    "waiting": _Decision.waiting,
+    "running": _Decision.lost,
+}
+
+
+def _timed_out(output: object) -> bool:
+    return isinstance(output, dict) and (
+        output.get("decision") == "expired" or output.get("timed_out") is True
+    )
+
+
+def _timeout(step: Step) -> StepError:
+    message = f"The step took longer than its timeout of {step.timeout:g} s."
+    return StepError("timeout", message, retryable=True)
+
+
+def _inner_error(code: str, what: str, failure: FailRun) -> StepError:
+    step = failure.step.id if failure.step else None
+    message = f"{what} failed at step `{step}`: {failure.error.get('message')}"
+    return StepError(code, message, details={"step": step, "error": failure.error})

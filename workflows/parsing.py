@@ -1,27 +1,33 @@
 """Read a definition: JSON into typed steps, with every problem named by step and field. Pure."""
 
-import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from workflows.definition import (
+    NO_LIMITS,
     ONCE,
     Branch,
+    Cache,
     Definition,
     Json,
+    Limits,
     Problem,
     RetryPolicy,
     Step,
 )
-from workflows.kinds import KINDS, LATER, TRIGGERS, TRIGGERS_LATER, Argument, Kind
+from workflows.kinds import KINDS, Argument, Kind
+from workflows.reading import DURATION_HINT, Reader, nearest, parse_duration
+from workflows.triggers.reading import read_trigger
+
+__all__ = ["MAX_NESTING", "MAX_STEPS", "Parsed", "nearest", "parse", "parse_duration"]
 
 MAX_STEPS: Final = 500
 MAX_NESTING: Final = 8
+MAX_BRANCHES: Final = 50
 _SLUG: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_RESERVED_SLUGS: Final = frozenset({"run", "runs", "import", "validate", "schema"})
+_RESERVED_SLUGS: Final = frozenset({"run", "runs", "import", "validate", "schema", "templates"})
 _STEP_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED_IDS: Final = frozenset(
     [
@@ -53,11 +59,9 @@ _RESERVED_IDS: Final = frozenset(
         "seconds",
         "millisecond",
         "milliseconds",
-    ]
+    ]  # as a list it would fill a page
 )
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_ISO_DURATION: Final = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SHARE: Final = re.compile(r"(100|\d{1,2})%")
 _MEMBERS: Final = (
     "slug",
     "name",
@@ -66,6 +70,9 @@ _MEMBERS: Final = (
     "triggers",
     "steps",
     "output",
+    "on_failure",
+    "concurrency",
+    "timeout",
     "metadata",
 )
 _STEP_MEMBERS: Final = (
@@ -74,10 +81,13 @@ _STEP_MEMBERS: Final = (
     "name",
     "description",
     "with",
-    "retry",
-    "timeout",
     "skip_if",
     "on_error",
+    "compensate",
+    "sensitive",
+    "retry",
+    "timeout",
+    "cache",
 )
 _RETRY_MEMBERS: Final = (
     "max_attempts",
@@ -95,6 +105,22 @@ class Parsed:
 
     definition: Definition | None
     problems: list[Problem]
+    readable: Definition | None = None
+    """What could be read although there are errors; steps of unknown kinds are missing in it."""
+    unreadable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where steps stand: their path so far, how deep, in which loops, maps and branches."""
+
+    path: str = ""
+    depth: int = 1
+    within: tuple[str, ...] = ()
+    beside: tuple[tuple[str, int], ...] = ()
+
+    def inside(self, path: str) -> "_Place":
+        return replace(self, path=path, depth=self.depth + 1)
 
 
 def parse(source: object) -> Parsed:
@@ -102,35 +128,16 @@ def parse(source: object) -> Parsed:
     reader = _Reader()
     definition = reader.definition(source)
     failed = any(problem.severity == "error" for problem in reader.problems)
-    return Parsed(None if failed else definition, reader.problems)
+    read = {step.id for step in definition.walk()} if definition else set()
+    unreadable = frozenset(reader.places) - read
+    return Parsed(None if failed else definition, reader.problems, definition, unreadable)
 
 
-def parse_duration(text: str) -> timedelta | None:
-    """Return the duration that `30s`, `1h30m`, `250ms` or `PT5M` means; None for other text."""
-    text = text.strip()
-    if text.startswith("P"):
-        found = _ISO_DURATION.fullmatch(text)
-        if found is None or not any(found.groups()):
-            return None
-        days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
-        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
-
-
-def nearest(word: str, known: Sequence[str]) -> str | None:
-    """Return the known word that a misspelled one probably means."""
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return found[0] if found else None
-
-
-class _Reader:
+class _Reader(Reader):
     """Reads JSON into steps and notes what is wrong, without stopping at the first problem."""
 
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
+        super().__init__()
         self.places: dict[str, str] = {}
         self.steps = 0
 
@@ -144,7 +151,9 @@ class _Reader:
             self.note(None, "slug", "Use lower-case letters, digits, `_` and `-`, at most 63.")
         if slug in _RESERVED_SLUGS:
             self.note(None, "slug", f"`{slug}` is a route of the API; use another slug.")
-        steps = self.block(source.get("steps"), None, "steps", "", 1, required=True)
+        place = _Place()
+        steps = self.block(source.get("steps"), None, "steps", place, required=True)
+        failing = _Place("on_failure/")
         return Definition(
             slug=slug,
             name=self.text(None, source, "name") or slug,
@@ -154,46 +163,59 @@ class _Reader:
             steps=steps,
             output=source.get("output"),
             source=dict(source),
+            on_failure=self.block(source.get("on_failure"), None, "on_failure", failing),
+            limits=self.limits(source),
         )
 
     def triggers(self, value: object) -> Iterator[Json]:
         if not isinstance(value, list):
             self.note(None, "triggers", "Triggers are a list.")
             return
+        if len(value) > MAX_BRANCHES:
+            self.note(None, "triggers", f"A workflow has at most {MAX_BRANCHES} triggers.")
+            return
         for index, trigger in enumerate(value):
-            at = f"triggers[{index}]"
-            kind = str(trigger.get("kind")) if isinstance(trigger, Mapping) else None
-            if kind in TRIGGERS:
-                yield dict(trigger)
-            elif kind in TRIGGERS_LATER:
-                self.note(None, f"{at}.kind", f"Triggers of kind `{kind}` are not available yet.")
-            else:
-                self.note(None, f"{at}.kind", f"Use one of {', '.join(TRIGGERS)}.")
+            found = read_trigger(self, f"triggers[{index}]", trigger)
+            if found is not None:
+                yield found
+
+    def limits(self, source: Mapping[str, Any]) -> Limits:
+        value = source.get("concurrency")
+        limits = NO_LIMITS
+        if value is not None and not isinstance(value, Mapping):
+            self.note(None, "concurrency", "`concurrency` is an object.")
+        elif value is not None:
+            at = "concurrency."
+            self.members(None, "concurrency", value, ("max_runs", "on_limit", "key"))
+            most = int(self.number(None, value, "max_runs", 1, (1, 1000), at, whole=True))
+            policy = value.get("on_limit", "queue")
+            if policy not in ("queue", "reject", "replace"):
+                self.note(None, f"{at}on_limit", "Use one of queue, reject, replace.")
+                policy = "queue"
+            key = value.get("key")
+            if key is not None and not isinstance(key, str):
+                self.note(None, f"{at}key", "This is text with an expression in it.")
+                key = None
+            limits = Limits(max_runs=most, on_limit=policy, key=key)
+        return replace(limits, run_timeout=self.seconds(None, source, "timeout"))
+
+    # --- steps --------------------------------------------------------------------------------
 
     def block(
-        self,
-        value: object,
-        step: str | None,
-        at: str,
-        path: str,
-        depth: int,
-        *,
-        required: bool = False,
+        self, value: object, step: str | None, at: str, place: _Place, *, required: bool = False
     ) -> tuple[Step, ...]:
         if value is None and not required:
             return ()
         if not isinstance(value, list) or (required and not value):
             self.note(step, at, "This needs a list of steps.")
             return ()
-        if depth > MAX_NESTING:
+        if place.depth > MAX_NESTING:
             self.note(step, at, f"Steps are nested more than {MAX_NESTING} deep.")
             return ()
-        steps = [self.step(s, step, f"{at}[{i}]", path, depth) for i, s in enumerate(value)]
+        steps = [self.step(s, step, f"{at}[{i}]", place) for i, s in enumerate(value)]
         return tuple(step for step in steps if step is not None)
 
-    def step(
-        self, source: object, parent: str | None, at: str, path: str, depth: int
-    ) -> Step | None:
+    def step(self, source: object, parent: str | None, at: str, place: _Place) -> Step | None:
         if not isinstance(source, Mapping):
             self.note(parent, at, "A step is a JSON object.")
             return None
@@ -204,32 +226,43 @@ class _Reader:
         kind = self.kind(source, step_id)
         if kind is None:
             return None
-        path = f"{path}{step_id}"
-        self.members(step_id, "", source, (*_STEP_MEMBERS, *kind.holds))
+        self.members(step_id, "", source, members_of(kind))
+        self.without_effect(step_id, kind, source)
         on_error = source.get("on_error")
-        handled = isinstance(on_error, list)
-        if on_error is not None and on_error != "continue" and not handled:
+        if on_error is not None and on_error != "continue" and not isinstance(on_error, list):
             self.note(step_id, "on_error", 'Use "continue" or a list of steps.')
+        place = replace(place, path=f"{place.path}{step_id}")
+        held = _Held(self, step_id, source, place)
         return Step(
             id=step_id,
-            path=path,
+            path=place.path,
             kind=kind.name,
             name=self.text(step_id, source, "name") or step_id,
             description=self.text(step_id, source, "description"),
             arguments=self.arguments(step_id, kind, source),
-            branches=self.branches(step_id, kind, source, path, depth),
-            otherwise=self.held(step_id, kind, source, "otherwise", path, depth),
-            on_timeout=self.held(step_id, kind, source, "on_timeout", path, depth)
-            if "on_timeout" in source
-            else None,
-            on_error=self.block(on_error, step_id, "on_error", f"{path}/on_error/", depth + 1)
-            if handled
-            else None,
+            branches=self.branches(step_id, kind, source, place),
+            otherwise=held.block("otherwise") if "otherwise" in kind.holds else (),
+            steps=held.body() if "steps" in kind.holds else (),
+            on_timeout=held.optional("on_timeout") if "on_timeout" in kind.holds else None,
+            on_error=held.optional("on_error") if isinstance(on_error, list) else None,
             continue_on_error=on_error == "continue",
             retry=self.retry(step_id, kind, source.get("retry")),
-            timeout=self.duration(step_id, source, "timeout"),
+            timeout=self.seconds(step_id, source, "timeout"),
             skip_if=self.text(step_id, source, "skip_if") or None,
+            compensate=held.optional("compensate"),
+            cache=self.cache(step_id, source.get("cache")),
+            sensitive=self.flag(step_id, source, "sensitive"),
+            within=place.within,
+            beside=place.beside,
         )
+
+    def without_effect(self, step: str, kind: Kind, source: Mapping[str, Any]) -> None:
+        """Warn of policies that change nothing for a step of this kind."""
+        idle = set() if kind.repeatable else {"retry", "cache"}
+        idle |= set() if kind.repeatable or kind.lasting else {"timeout"}
+        for name in sorted(idle & set(source)):
+            message = f"`{name}` has no effect on a step of kind `{kind.name}`."
+            self.problems.append(Problem(step, name, message, severity="warning"))
 
     def step_id(self, source: Mapping[str, Any], parent: str | None, at: str) -> str:
         value = source.get("id")
@@ -249,47 +282,47 @@ class _Reader:
         name = source.get("kind")
         if isinstance(name, str) and name in KINDS:
             return KINDS[name]
-        if isinstance(name, str) and name in LATER:
-            message = f"Steps of kind `{name}` are not available yet. Kinds: {', '.join(KINDS)}."
-            self.note(step_id, "kind", message)
-        else:
-            message = f"There is no kind `{name}`. Kinds: {', '.join(KINDS)}."
-            self.note(step_id, "kind", message, nearest(str(name), list(KINDS)))
+        message = f"There is no kind `{str(name)[:60]}`. Kinds: {', '.join(KINDS)}."
+        self.note(step_id, "kind", message, nearest(str(name), list(KINDS)))
         return None
 
     def branches(
-        self, step: str, kind: Kind, source: Mapping[str, Any], path: str, depth: int
+        self, step: str, kind: Kind, source: Mapping[str, Any], place: _Place
     ) -> tuple[Branch, ...]:
         if "branches" not in kind.holds:
             return ()
         value = source.get("branches")
-        if not isinstance(value, list) or not value:
-            self.note(step, "branches", "A decision needs a list of branches.")
+        if not isinstance(value, list) or not 1 <= len(value) <= MAX_BRANCHES:
+            message = f"A {kind.name} step needs a list of 1 to {MAX_BRANCHES} branches."
+            self.note(step, "branches", message)
             return ()
         return tuple(
-            self.branch(step, branch, index, path, depth) for index, branch in enumerate(value)
+            self.branch(step, kind, branch, index, place) for index, branch in enumerate(value)
         )
 
-    def branch(self, step: str, source: object, index: int, path: str, depth: int) -> Branch:
+    def branch(self, step: str, kind: Kind, source: object, index: int, place: _Place) -> Branch:
         at = f"branches[{index}]"
         if not isinstance(source, Mapping):
-            self.note(step, at, "A branch is an object with `when` and `steps`.")
+            self.note(step, at, "A branch is an object with `steps`.")
             source = {"when": "false", "steps": []}
-        self.members(step, at, source, ("when", "name", "steps"))
+        conditional = kind.name == "decision"
+        self.members(
+            step, at, source, ("when", "name", "steps") if conditional else ("name", "steps")
+        )
         when = source.get("when")
-        if not isinstance(when, str) or not when.strip():
+        if conditional and (not isinstance(when, str) or not when.strip()):
             self.note(step, f"{at}.when", "A branch needs a condition in `when`.")
             when = "false"
         name = source.get("name")
-        steps = self.block(source.get("steps"), step, f"{at}.steps", f"{path}/{index}/", depth + 1)
-        return Branch(when, name if isinstance(name, str) else "", steps)
+        inner = place.inside(f"{place.path}/{index}/")
+        if not conditional:
+            inner = replace(inner, beside=(*place.beside, (place.path, index)))
+        steps = self.block(
+            source.get("steps"), step, f"{at}.steps", inner, required=not conditional
+        )
+        return Branch(str(when or ""), name if isinstance(name, str) else "", steps)
 
-    def held(
-        self, step: str, kind: Kind, source: Mapping[str, Any], member: str, path: str, depth: int
-    ) -> tuple[Step, ...]:
-        if member not in kind.holds:
-            return ()
-        return self.block(source.get(member), step, member, f"{path}/{member}/", depth + 1)
+    # --- arguments ----------------------------------------------------------------------------
 
     def arguments(self, step: str, kind: Kind, source: Mapping[str, Any]) -> Json:
         value = source.get("with", {})
@@ -307,23 +340,31 @@ class _Reader:
         given = [name for name in kind.one_of if name in value]
         if kind.one_of and len(given) != 1:
             self.note(step, "with", f"Give exactly one of {', '.join(kind.one_of)}.")
+        if kind.name == "parallel":
+            self.join(step, value.get("join", "all"), source.get("branches"))
         return dict(value)
 
     def argument(self, step: str, argument: Argument, value: object) -> None:
         at = f"with.{argument.name}"
         templated = isinstance(value, str) and "{{" in value
         if templated and argument.literal:
-            self.note(step, at, "This can't hold an expression.")
-        elif templated or argument.type == "any":
+            self.note(step, at, "This can't hold an expression in braces.")
+        elif templated or argument.type == "any" or argument.name == "join":
             return
         elif argument.choices and value not in argument.choices:
-            self.note(step, at, f"Use one of {', '.join(argument.choices)}.")
-        elif argument.type in {"object", "schema"} and not isinstance(value, Mapping):
-            self.note(step, at, "This is an object.")
-        elif argument.type in {"text", "duration", "time"} and not isinstance(value, str):
-            self.note(step, at, "This is text.")
-        elif argument.type == "duration" and parse_duration(str(value)) is None:
-            self.note(step, at, "Use a duration such as 30s, 5m, 2h, 3d or PT5M.")
+            message = f"Use one of {', '.join(argument.choices)}."
+            self.note(step, at, message, nearest(str(value), argument.choices))
+        elif problem := _type_problem(argument, value):
+            self.note(step, at, problem)
+
+    def join(self, step: str, value: object, branches: object) -> None:
+        count = len(branches) if isinstance(branches, list) else 0
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value not in ("all", "any") and not (whole and 1 <= int(str(value)) <= count):
+            message = f"Use `all`, `any`, or a number from 1 to {count}."
+            self.note(step, "with.join", message)
+
+    # --- policies -----------------------------------------------------------------------------
 
     def retry(self, step: str, kind: Kind, value: object) -> RetryPolicy:
         if value is None:
@@ -331,83 +372,84 @@ class _Reader:
         if not isinstance(value, Mapping):
             self.note(step, "retry", "`retry` is an object.")
             return ONCE
+        at = "retry."
         self.members(step, "retry", value, _RETRY_MEMBERS)
         codes = value.get("non_retryable", [])
         if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
             self.note(step, "retry.non_retryable", "This is a list of error codes.")
             codes = []
+        if not isinstance(value.get("jitter", True), bool):
+            self.note(step, "retry.jitter", "This is true or false.")
         return RetryPolicy(
-            max_attempts=int(self.number(step, value, "max_attempts", 3, 1, 100)),
-            initial_interval=self.seconds(step, value, "initial_interval", 1.0),
-            backoff_coefficient=self.number(step, value, "backoff_coefficient", 2.0, 1, 10),
-            maximum_interval=self.seconds(step, value, "maximum_interval", 60.0),
+            max_attempts=int(self.number(step, value, "max_attempts", 3, (1, 100), at, whole=True)),
+            initial_interval=self.seconds(step, value, "initial_interval", at) or 1.0,
+            backoff_coefficient=self.number(step, value, "backoff_coefficient", 2.0, (1, 10), at),
+            maximum_interval=self.seconds(step, value, "maximum_interval", at) or 60.0,
             jitter=value.get("jitter", True) is not False,
             non_retryable=tuple(codes),
         )
 
-    def number(
-        self,
-        step: str,
-        source: Mapping[str, Any],
-        name: str,
-        default: float,
-        least: float,
-        most: float,
-    ) -> float:
-        value = source.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.note(step, f"retry.{name}", "This is a number.")
-            return default
-        if not least <= value <= most:
-            self.note(step, f"retry.{name}", f"Use a number from {least} to {most}.")
-            return default
-        return float(value)
-
-    def seconds(self, step: str, source: Mapping[str, Any], name: str, default: float) -> float:
-        if name not in source:
-            return default
-        found = parse_duration(source[name]) if isinstance(source[name], str) else None
-        if found is None:
-            self.note(step, f"retry.{name}", "Use a duration such as 500ms, 30s or PT5M.")
-            return default
-        return found.total_seconds()
-
-    def duration(self, step: str, source: Mapping[str, Any], name: str) -> float | None:
-        if source.get(name) is None:
-            return None
-        found = parse_duration(source[name]) if isinstance(source[name], str) else None
-        if found is None or found <= timedelta(0):
-            self.note(step, name, "Use a duration such as 30s, 5m or PT5M.")
-            return None
-        return found.total_seconds()
-
-    def text(
-        self, step: str | None, source: Mapping[str, Any], name: str, *, required: bool = False
-    ) -> str:
-        value = source.get(name)
-        if value is None and not required:
-            return ""
-        if not isinstance(value, str) or (required and not value):
-            self.note(step, name, "This is text." if value is not None else "Missing.")
-            return ""
-        return value
-
-    def mapping(self, step: str | None, source: Mapping[str, Any], name: str) -> Json:
-        value = source.get(name)
+    def cache(self, step: str, value: object) -> Cache | None:
         if value is None:
-            return {}
+            return None
         if not isinstance(value, Mapping):
-            self.note(step, name, "This is an object.")
-            return {}
-        return dict(value)
+            self.note(step, "cache", "`cache` is an object with `for`, a duration.")
+            return None
+        self.members(step, "cache", value, ("for", "key"))
+        seconds = self.seconds(step, value, "for", "cache.")
+        if "for" not in value:
+            self.note(step, "cache.for", f"Missing. {DURATION_HINT}")
+        key = value.get("key")
+        if key is not None and not isinstance(key, str):
+            self.note(step, "cache.key", "This is text with an expression in it.")
+            key = None
+        return Cache(seconds, key) if seconds else None
 
-    def members(
-        self, step: str | None, at: str, source: Mapping[str, Any], known: tuple[str, ...]
-    ) -> None:
-        for name in source:
-            if name not in known:
-                place = f"{at}.{name}" if at else str(name)
-                self.note(step, place, f"There is no `{name}` here.", nearest(str(name), known))
 
-    def note(self, step: str | None, at: str, message: str, suggestion: str | None = None) -> None:
-        self.problems.append(Problem(step, at, message, suggestion))
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Reads the blocks that one step holds."""
+
+    reader: _Reader
+    step: str
+    source: Mapping[str, Any]
+    place: _Place
+
+    def block(self, member: str) -> tuple[Step, ...]:
+        place = self.place.inside(f"{self.place.path}/{member}/")
+        return self.reader.block(self.source.get(member), self.step, member, place)
+
+    def optional(self, member: str) -> tuple[Step, ...] | None:
+        return self.block(member) if member in self.source else None
+
+    def body(self) -> tuple[Step, ...]:
+        inner = self.place.inside(f"{self.place.path}/steps/")
+        inner = replace(inner, within=(*self.place.within, self.place.path))
+        return self.reader.block(self.source.get("steps"), self.step, "steps", inner, required=True)
+
+
+def members_of(kind: Kind) -> tuple[str, ...]:
+    """Return the members that a step of this kind may have."""
+    return (*_STEP_MEMBERS, *kind.holds)
+
+
+def _type_problem(argument: Argument, value: object) -> str | None:
+    """Return why a constant is not what the argument takes."""
+    match argument.type:
+        case "object" | "schema" if not isinstance(value, Mapping):
+            return "This is an object."
+        case "list" if not isinstance(value, list):
+            return "This is a list, or an expression that gives one."
+        case "integer":
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            most = argument.most or 2**31
+            return None if whole and 1 <= int(str(value)) <= most else f"Use 1 to {most}."
+        case "share":
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+            percent = isinstance(value, str) and _SHARE.fullmatch(value)
+            return None if whole or percent else "Use a number of items, or a share such as 10%."
+        case "text" | "duration" | "time" | "condition" if not isinstance(value, str):
+            return "This is text."
+        case "duration" if parse_duration(str(value)) is None:
+            return DURATION_HINT
+    return None

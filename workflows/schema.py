@@ -3,8 +3,9 @@
 from functools import lru_cache
 from typing import Any, Final
 
-from workflows.kinds import KINDS, TRIGGERS, Argument, Kind
-from workflows.parsing import MAX_STEPS
+from workflows.kinds import KINDS, Argument, Kind
+from workflows.parsing import MAX_BRANCHES, MAX_STEPS, members_of
+from workflows.triggers.kinds import TRIGGERS, TriggerKind
 
 Json = dict[str, Any]
 _TEMPLATE: Final[Json] = {"type": "string", "pattern": r"\{\{"}
@@ -14,6 +15,14 @@ _TYPES: Final[dict[str, Json]] = {
     "duration": {"type": "string"},
     "time": {"type": "string"},
     "integer": {"type": "integer"},
+    "condition": {"type": "string"},
+    "list": {"type": "array"},
+    "share": {
+        "oneOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "string", "pattern": "^(100|[0-9]{1,2})%$"},
+        ]
+    },
     "object": {"type": "object"},
     "schema": {"type": "object"},
     "any": {},
@@ -37,14 +46,14 @@ def json_schema() -> Json:
             "input_schema": {"type": "object", "description": "JSON Schema of a run's input"},
             "triggers": {
                 "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["kind"],
-                    "properties": {"kind": {"enum": list(TRIGGERS)}},
-                },
+                "maxItems": MAX_BRANCHES,
+                "items": {"oneOf": [_trigger(kind) for kind in TRIGGERS.values()]},
             },
             "steps": {**_STEPS, "minItems": 1, "maxItems": MAX_STEPS},
             "output": {"description": "The output of a run; expressions allowed"},
+            "on_failure": {**_STEPS, "description": "Done when the run fails"},
+            "concurrency": _concurrency(),
+            "timeout": {"$ref": "#/$defs/duration"},
             "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
         },
         "$defs": {
@@ -53,6 +62,40 @@ def json_schema() -> Json:
             "retry": _retry(),
             **{name: _kind(kind) for name, kind in KINDS.items()},
         },
+    }
+
+
+def _trigger(kind: TriggerKind) -> Json:
+    return {
+        "type": "object",
+        "title": kind.summary,
+        "required": ["kind", *(member.name for member in kind.members if member.required)],
+        "additionalProperties": False,
+        "properties": {
+            "kind": {"const": kind.name},
+            **{member.name: member.schema for member in kind.members},
+        },
+    }
+
+
+def _concurrency() -> Json:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "max_runs": {"type": "integer", "minimum": 1, "maximum": 1000},
+            "on_limit": {"enum": ["queue", "reject", "replace"]},
+            "key": {"type": "string", "description": "Counts runs of the same key only"},
+        },
+    }
+
+
+def _cache() -> Json:
+    return {
+        "type": "object",
+        "required": ["for"],
+        "additionalProperties": False,
+        "properties": {"for": {"$ref": "#/$defs/duration"}, "key": {"type": "string"}},
     }
 
 
@@ -73,44 +116,50 @@ def _retry() -> Json:
 
 
 def _kind(kind: Kind) -> Json:
-    required = ["id", "kind"]
-    if any(argument.required for argument in kind.arguments):
+    required = ["id", "kind", *kind.needs]
+    if any(argument.required for argument in kind.arguments) or kind.one_of:
         required.append("with")
-    if "branches" in kind.holds:
-        required.append("branches")
+    members: Json = {
+        "id": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$"},
+        "kind": {"const": kind.name},
+        "name": {"type": "string"},
+        "description": {"type": "string"},
+        "with": _arguments(kind),
+        "retry": {"$ref": "#/$defs/retry"},
+        "timeout": {"$ref": "#/$defs/duration"},
+        "cache": _cache(),
+        "sensitive": {"type": "boolean", "description": "Forget input and output afterwards"},
+        "skip_if": {"type": "string", "description": "FHIRPath; skips the step when it holds"},
+        "on_error": {"oneOf": [{"const": "continue"}, _STEPS]},
+        "compensate": {**_STEPS, "description": "Done in reverse order when the run fails later"},
+        "branches": _branches(kind),
+        "steps": {**_STEPS, "minItems": 1},
+        "otherwise": _STEPS,
+        "on_timeout": _STEPS,
+    }
     return {
         "type": "object",
         "title": kind.summary,
         "required": required,
         "additionalProperties": False,
-        "properties": {
-            "id": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$"},
-            "kind": {"const": kind.name},
-            "name": {"type": "string"},
-            "description": {"type": "string"},
-            "with": _arguments(kind),
-            "retry": {"$ref": "#/$defs/retry"},
-            "timeout": {"$ref": "#/$defs/duration"},
-            "skip_if": {"type": "string", "description": "FHIRPath; skips the step when it holds"},
-            "on_error": {"oneOf": [{"const": "continue"}, _STEPS]},
-            **{member: _branches() if member == "branches" else _STEPS for member in kind.holds},
-        },
+        "properties": {name: members[name] for name in members_of(kind)},
     }
 
 
-def _branches() -> Json:
+def _branches(kind: Kind) -> Json:
+    conditional = kind.name == "decision"
+    members: Json = {"name": {"type": "string"}, "steps": _STEPS}
+    if conditional:
+        members["when"] = {"type": "string", "description": "FHIRPath condition"}
     return {
         "type": "array",
         "minItems": 1,
+        "maxItems": MAX_BRANCHES,
         "items": {
             "type": "object",
-            "required": ["when", "steps"],
+            "required": ["when", "steps"] if conditional else ["steps"],
             "additionalProperties": False,
-            "properties": {
-                "when": {"type": "string", "description": "FHIRPath condition"},
-                "name": {"type": "string"},
-                "steps": _STEPS,
-            },
+            "properties": members,
         },
     }
 
@@ -130,9 +179,14 @@ def _arguments(kind: Kind) -> Json:
 
 
 def _argument(argument: Argument) -> Json:
+    if argument.name == "join":
+        options: list[Json] = [{"enum": ["all", "any"]}, {"type": "integer", "minimum": 1}]
+        return {"description": argument.summary, "oneOf": options}
     schema = {**_TYPES[argument.type], "description": argument.summary}
     if argument.choices:
         schema["enum"] = list(argument.choices)
-    if argument.literal or argument.type in {"text", "duration", "time", "any"}:
+    if argument.type == "integer":
+        schema |= {"minimum": 1, "maximum": argument.most or 2**31}
+    if argument.literal or argument.type in {"text", "duration", "time", "any", "condition"}:
         return schema
     return {"description": argument.summary, "anyOf": [_TYPES[argument.type], _TEMPLATE]}

@@ -96,9 +96,78 @@ FULL = definition(
         ],
     },
     {"id": "sum", "kind": "transform", "with": {"n": 1}},
+    {
+        "id": "both",
+        "kind": "parallel",
+        "with": {"join": "any"},
+        "branches": [
+            {
+                "name": "first",
+                "steps": [
+                    {
+                        "id": "patch",
+                        "kind": "fhir_patch",
+                        "with": {
+                            "reference": "Patient/{{ input.patient_id }}",
+                            "patch": [{"op": "replace", "path": "/active", "value": True}],
+                        },
+                        "compensate": [{"id": "undo", "kind": "transform"}],
+                    }
+                ],
+            },
+            {
+                "steps": [
+                    {
+                        "id": "call",
+                        "kind": "http_request",
+                        "with": {"url": "https://example.org/{{ input.patient_id }}"},
+                        "cache": {"for": "1h", "key": "{{ input.patient_id }}"},
+                        "sensitive": True,
+                    }
+                ]
+            },
+        ],
+    },
+    {
+        "id": "each",
+        "kind": "map",
+        "with": {
+            "items": "{{ steps.labs.output.resources }}",
+            "max_concurrency": 5,
+            "tolerate": "10%",
+            "output": "{{ steps.one.output.id }}",
+        },
+        "steps": [{"id": "one", "kind": "transform", "with": {"id": "{{ item.id }}"}}],
+    },
+    {
+        "id": "poll",
+        "kind": "loop",
+        "with": {"until": "steps.look.output.total > 0 or item.index > 3", "max_rounds": 5},
+        "steps": [{"id": "look", "kind": "fhir_search", "with": {"query": "Observation?code=x"}}],
+    },
+    {
+        "id": "child",
+        "kind": "workflow",
+        "with": {"workflow": "other", "input": {"patient_id": "{{ input.patient_id }}"}},
+        "timeout": "1h",
+    },
+    {
+        "id": "all_or_none",
+        "kind": "fhir_transaction",
+        "with": {"bundle": {"resourceType": "Bundle", "type": "transaction", "entry": []}},
+    },
     name="Full",
     description="All kinds",
-    triggers=[{"kind": "manual"}],
+    triggers=[
+        {"kind": "manual"},
+        {"kind": "schedule", "cron": "0 7 * * mon-fri", "timezone": "America/New_York"},
+        {"kind": "event", "type": "care_gap.*", "input": {"patient_id": "{{ trigger.event.id }}"}},
+        {"kind": "webhook", "when": "trigger.body.kind = 'order'"},
+        {"kind": "fhir", "criteria": "Observation?code=http://loinc.org|5799-2"},
+    ],
+    on_failure=[{"id": "sorry", "kind": "transform", "with": {"code": "{{ run.error.code }}"}}],
+    concurrency={"max_runs": 1, "on_limit": "queue", "key": "{{ input.patient_id }}"},
+    timeout="2d",
     output={"n": "{{ steps.sum.output.n }}"},
     input_schema={"type": "object", "properties": {"patient_id": {"type": "string"}}},
     metadata={"team": "a"},
@@ -150,7 +219,7 @@ STEP: Json = {"id": "a", "kind": "transform", "with": {}}
         (definition({**STEP, "id": "and"}), [("and", "id")]),
         (definition({**STEP, "id": "A b"}), [(None, "steps[0].id")]),
         (definition("step"), [(None, "steps[0]")]),
-        (definition({"id": "a", "kind": "map"}), [("a", "kind")]),
+        (definition({"id": "a", "kind": "map"}), [("a", "with.items"), ("a", "steps")]),
         (definition({"id": "a", "kind": "agnet"}), [("a", "kind")]),
         (definition({"id": "a"}), [("a", "kind")]),
         (definition({"id": "a", "kind": "agent"}), [("a", "with.agent")]),
@@ -184,7 +253,7 @@ STEP: Json = {"id": "a", "kind": "transform", "with": {}}
         (definition({**STEP, "timeout": 30}), [("a", "timeout")]),
         (definition({**STEP, "on_error": "ignore"}), [("a", "on_error")]),
         (definition({**STEP, "skip_if": "1 +"}), [("a", "skip_if")]),
-        (definition(STEP, triggers=[{"kind": "schedule"}]), [(None, "triggers[0].kind")]),
+        (definition(STEP, triggers=[{"kind": "schedule"}]), [(None, "triggers[0].cron")]),
         (definition(STEP, triggers=[{"kind": "x"}]), [(None, "triggers[0].kind")]),
         (definition(STEP, input_schema={"type": "objekt"}), [(None, "input_schema")]),
         (definition(STEP, input_schema={"$ref": "http://127.0.0.1/x"}), [(None, "input_schema")]),
@@ -219,6 +288,7 @@ def test_all_problems_are_listed_at_once() -> None:
         ("a", "kind"),
         ("b", "with.reference"),
         ("b", "id"),
+        ("b", "with.type"),
         ("b", "with.type"),
     ]
 

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from workflows.engine import Waiting
-from workflows.parsing import parse_duration
+from workflows.reading import parse_duration
 from workflows.steps.errors import InvalidArgument
 from workflows.steps.registry import Call, Wait, Waits, register
 

@@ -1,0 +1,1 @@
+"""What starts runs besides a call: schedules, events, webhooks, changes of clinical data."""
