@@ -1,9 +1,12 @@
 """Workflows, their versions, runs and what happened in them: tables of the tenant's schema.
 
-Workflow ── WorkflowVersion (immutable)
-   └─ Run ─┬─ StepRun (one row an attempt)
-           ├─ Task (a decision asked of a person)
-           └─ Signal (a message to the run)
+Workflow ─┬─ WorkflowVersion (immutable)
+          ├─ Trigger (what starts runs of the published version)
+          └─ Run ─┬─ StepRun (one row an attempt)
+                  ├─ FanOut ── Lane (a branch or an item that is carried on its own)
+                  ├─ Task (a decision asked of a person)
+                  ├─ Signal (a message to the run), EventWait (an event it waits for)
+                  └─ StoredValue (what is too large for a row of a step)
 """
 
 from typing import ClassVar
@@ -45,6 +48,31 @@ def signal_id() -> str:
     return new_id("sig")
 
 
+def fan_out_id() -> str:
+    """Return a new id of branches or items that were begun together."""
+    return new_id("fan")
+
+
+def lane_id() -> str:
+    """Return a new id of one branch or item."""
+    return new_id("lane")
+
+
+def trigger_id() -> str:
+    """Return a new id of a trigger."""
+    return new_id("trg")
+
+
+def event_wait_id() -> str:
+    """Return a new id of an event that is waited for."""
+    return new_id("evw")
+
+
+def value_id() -> str:
+    """Return a new id of a stored value."""
+    return new_id("val")
+
+
 class RunStatus(models.TextChoices):
     """The states of a run; the last three are final."""
 
@@ -70,6 +98,21 @@ class StepStatus(models.TextChoices):
     SKIPPED = "skipped"
     CANCELED = "canceled"
     LOST = "lost"
+
+
+class LaneStatus(models.TextChoices):
+    """The states of a branch or an item; the last three are final."""
+
+    READY = "ready"
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+LANE_FINAL = (LaneStatus.SUCCEEDED, LaneStatus.FAILED, LaneStatus.CANCELED)
 
 
 class TaskStatus(models.TextChoices):
@@ -133,7 +176,12 @@ class WorkflowVersion(ProjectScoped):
 
 
 class Run(ProjectScoped):
-    """One execution of a version; `token` fences the workers that carry it."""
+    """One execution of a version; `token` fences the workers that carry it.
+
+    `parent` and `parent_lane` are the run (and its branch or item) that waits for this one;
+    `depth` counts how many runs and events led to it. `limit_key` is set where a limit counts
+    the run, `held` while it waits for room under that limit.
+    """
 
     id = models.CharField(primary_key=True, max_length=40, default=run_id)
     workflow = models.ForeignKey(Workflow, on_delete=models.PROTECT, related_name="runs")
@@ -151,6 +199,12 @@ class Run(ProjectScoped):
     metadata = models.JSONField(default=dict)
     idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001  # None: no key
     token = models.BigIntegerField(default=0)
+    parent = models.CharField(max_length=40, default="", db_default="", blank=True)
+    parent_lane = models.CharField(max_length=40, default="", db_default="", blank=True)
+    depth = models.IntegerField(default=0, db_default=0)
+    limit_key = models.CharField(max_length=64, null=True)  # noqa: DJ001  # None: not counted
+    held = models.BooleanField(default=False, db_default=False)
+    deadline_at = models.DateTimeField(null=True)
     restarts = models.IntegerField(default=0)
     size = models.BigIntegerField(default=0)
     resume_at = models.DateTimeField(null=True)
@@ -168,6 +222,12 @@ class Run(ProjectScoped):
                 condition=~Q(patient=""),
                 name="run_by_patient",
             ),
+            models.Index(
+                fields=["workflow", "limit_key"],
+                condition=Q(limit_key__isnull=False, finished_at__isnull=True),
+                name="run_counted",
+            ),
+            models.Index(fields=["parent"], condition=~Q(parent=""), name="run_by_parent"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -192,7 +252,11 @@ class Run(ProjectScoped):
 
 
 class StepRun(ProjectScoped):
-    """One attempt of one step of a run; `superseded` rows belong to what a retry replaced."""
+    """One attempt of one step of a run; `superseded` rows belong to what a retry replaced.
+
+    `lane` is the branch or item in which it ran; `sensitive` rows lose input and output when the
+    run ends.
+    """
 
     id = models.CharField(primary_key=True, max_length=40, default=step_id)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
@@ -200,7 +264,9 @@ class StepRun(ProjectScoped):
     step = models.CharField(max_length=63)
     path = models.CharField(max_length=600)
     kind = models.CharField(max_length=20)
-    iteration = models.CharField(max_length=60, default="", blank=True)
+    iteration = models.CharField(max_length=80, default="", blank=True)
+    lane = models.CharField(max_length=40, default="", db_default="", blank=True)
+    sensitive = models.BooleanField(default=False, db_default=False)
     attempt = models.IntegerField()
     status = models.CharField(max_length=10, choices=StepStatus)
     superseded = models.BooleanField(default=False)
@@ -223,11 +289,156 @@ class StepRun(ProjectScoped):
         return f"{self.run_id} {self.path} #{self.attempt} ({self.status})"
 
 
+class FanOut(ProjectScoped):
+    """Branches or items that were begun together, and the counts by which they are joined.
+
+    Its row is locked by whoever ends a lane, so that exactly one of them sees the last.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40, default=fan_out_id)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="fan_outs")
+    lane = models.CharField(max_length=40, default="", blank=True)
+    path = models.CharField(max_length=600)
+    iteration = models.CharField(max_length=80, default="", blank=True)
+    total = models.IntegerField()
+    started = models.IntegerField()
+    succeeded = models.IntegerField(default=0)
+    failed = models.IntegerField(default=0)
+    needed = models.IntegerField(null=True)
+    tolerated = models.IntegerField(default=0)
+    closed = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"{self.path} of {self.run_id}"
+
+
+class Lane(ProjectScoped):
+    """One branch of a parallel step or one item of a map; `token` fences its workers.
+
+    `lineage` names the lanes around it, so that closing one closes what is inside.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40, default=lane_id)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="lanes")
+    fan_out = models.ForeignKey(FanOut, on_delete=models.CASCADE, related_name="lanes")
+    lineage = models.CharField(max_length=400, default="", blank=True)
+    path = models.CharField(max_length=600)
+    iteration = models.CharField(max_length=80, default="", blank=True)
+    index = models.IntegerField()
+    item = models.JSONField(null=True)
+    status = models.CharField(max_length=10, choices=LaneStatus, default=LaneStatus.READY)
+    output = models.JSONField(null=True)
+    error = models.JSONField(null=True)
+    token = models.BigIntegerField(default=0)
+    size = models.BigIntegerField(default=0)
+    resume_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["run", "status"], name="lane_by_status")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["fan_out", "index"], name="lane_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.index} of {self.run_id} ({self.status})"
+
+    @property
+    def final(self) -> bool:
+        """Return whether the lane is over."""
+        return self.status in LANE_FINAL
+
+
+class StoredValue(ProjectScoped):
+    """An input or output too large for a step's row, kept once a run and referred to."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=value_id)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="values")
+    digest = models.CharField(max_length=64)
+    size = models.BigIntegerField()
+    content = models.JSONField(null=True)
+    sensitive = models.BooleanField(default=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "digest"], name="value_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.size} bytes)"
+
+
+class CachedOutput(ProjectScoped):
+    """The output of a step that others with the same arguments reuse until it expires."""
+
+    id = models.BigAutoField(primary_key=True)
+    key = models.CharField(max_length=64)
+    output = models.JSONField(null=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project_id", "key"], name="cached_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.key[:12]
+
+
+class EventWait(ProjectScoped):
+    """An event that a step waits for; when it comes, it becomes a signal of this row's id."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=event_wait_id)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="event_waits")
+    lane = models.CharField(max_length=40, default="", blank=True)
+    pattern = models.CharField(max_length=120)
+    where = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.pattern} for {self.run_id}"
+
+
+class Trigger(ProjectScoped):
+    """What starts runs of a workflow's published version: one row a trigger of the definition.
+
+    `due_at` is the next time of a schedule; `sealed` the secret of a webhook.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40, default=trigger_id)
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="starts")
+    name = models.CharField(max_length=80)
+    kind = models.CharField(max_length=20)
+    spec = models.JSONField()
+    active = models.BooleanField(default=True)
+    sealed = models.BinaryField(null=True)
+    due_at = models.DateTimeField(null=True)
+    fired_at = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=200, default="", blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["kind", "project_id"], condition=Q(active=True), name="trigger_active"
+            )
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["workflow", "name"], name="trigger_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.workflow_id}"
+
+
 class Task(ProjectScoped):
-    """A decision that a run waits for."""
+    """A decision that a run waits for; `escalated_to` is a role that is asked as well by now."""
 
     id = models.CharField(primary_key=True, max_length=40, default=task_id)
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="tasks")
+    lane = models.CharField(max_length=40, default="", db_default="", blank=True)
+    iteration = models.CharField(max_length=80, default="", db_default="", blank=True)
+    escalated_to = models.CharField(max_length=20, default="", db_default="", blank=True)
     step = models.CharField(max_length=63)
     path = models.CharField(max_length=600)
     title = models.CharField(max_length=300)

@@ -1,0 +1,172 @@
+"""Branches and items as rows: begun together, each carried on its own, joined by counting.
+
+Whoever ends a lane locks the row of counts, so that exactly one sees that enough have ended and
+asks for the step that waits; and starts the next one that had no room before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from django.db.models import F, Q
+
+from workflows.due import ask_for
+from workflows.models import (
+    LANE_FINAL,
+    FanOut,
+    Lane,
+    LaneStatus,
+    Run,
+    StepRun,
+    StepStatus,
+    Task,
+    TaskStatus,
+    fan_out_id,
+)
+from workflows.state import FanOut as FanOutAction
+from workflows.state import FanOutState, LanePlace, deeper
+
+OPEN: Final = (StepStatus.RUNNING, StepStatus.WAITING, StepStatus.RETRYING)
+_BATCH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What is carried by one worker at a time: a run, or one branch or item of it."""
+
+    run: Run
+    lane: Lane | None = None
+
+    @property
+    def lane_id(self) -> str:
+        """Return the lane's id, empty for the run itself."""
+        return self.lane.id if self.lane is not None else ""
+
+    @property
+    def token(self) -> int:
+        """Return the claim's token."""
+        return self.run.token if self.lane is None else self.lane.token
+
+    @property
+    def place(self) -> LanePlace | None:
+        """Return the lane as the engine names it."""
+        lane = self.lane
+        if lane is None:
+            return None
+        return LanePlace(lane.path, lane.index, lane.iteration, lane.item)
+
+
+def begin(holder: Holder, action: FanOutAction) -> FanOut:
+    """Write the lanes of a step and ask for as many as may run at once; inside a transaction."""
+    run, around = holder.run, holder.lane
+    count = len(action.items)
+    fan_out = FanOut.objects.create(
+        id=fan_out_id(),
+        project_id=run.project_id,
+        run=run,
+        lane=holder.lane_id,
+        path=action.step.path,
+        iteration=action.iteration,
+        total=count,
+        started=min(action.concurrency, count),
+        needed=action.needed,
+        tolerated=action.tolerated,
+    )
+    lineage = f"{around.lineage}{around.id}/" if around is not None else ""
+    lanes = [
+        Lane(
+            project_id=run.project_id,
+            run=run,
+            fan_out=fan_out,
+            lineage=lineage,
+            path=action.step.path,
+            iteration=action.iteration,
+            index=index,
+            item=item,
+            status=LaneStatus.QUEUED if index < fan_out.started else LaneStatus.READY,
+        )
+        for index, item in enumerate(action.items)
+    ]
+    Lane.objects.bulk_create(lanes, batch_size=_BATCH)
+    for lane in lanes[: fan_out.started]:
+        ask_for(run.id, lane.id)
+    return fan_out
+
+
+def count_in(lane: Lane) -> None:
+    """Count a lane that ended, start the next, and ask for the step that waits if it may go on."""
+    fan_out = FanOut.objects.select_for_update().get(id=lane.fan_out_id)
+    fan_out.succeeded += lane.status == LaneStatus.SUCCEEDED
+    fan_out.failed += lane.status == LaneStatus.FAILED
+    upcoming = None
+    if not fan_out.closed and fan_out.started < fan_out.total:
+        upcoming = Lane.objects.filter(fan_out=fan_out, index=fan_out.started).first()
+        fan_out.started += 1
+    fan_out.save(update_fields=["succeeded", "failed", "started"])
+    counts = counts_of(fan_out)
+    if counts.broken or counts.joined:
+        ask_for(lane.run_id, fan_out.lane)
+    elif upcoming is not None:
+        Lane.objects.filter(id=upcoming.id).update(status=LaneStatus.QUEUED)
+        ask_for(lane.run_id, upcoming.id)
+
+
+def counts_of(fan_out: FanOut, results: Sequence[dict[str, object]] = ()) -> FanOutState:
+    """Return a fan-out as the engine sees it."""
+    return FanOutState(
+        total=fan_out.total,
+        succeeded=fan_out.succeeded,
+        failed=fan_out.failed,
+        needed=fan_out.needed,
+        tolerated=fan_out.tolerated,
+        results=tuple(results),
+    )
+
+
+def read(ids: Sequence[str]) -> dict[str, FanOutState]:
+    """Return fan-outs by id, with the results of those that are joined or broken."""
+    found: dict[str, FanOutState] = {}
+    for fan_out in FanOut.objects.filter(id__in=ids):
+        counts = counts_of(fan_out)
+        if counts.broken or counts.joined:
+            rows = Lane.objects.filter(fan_out=fan_out).order_by("index")
+            values = rows.values("index", "status", "output", "error")
+            counts = counts_of(fan_out, list(values))
+        found[fan_out.id] = counts
+    return found
+
+
+def close(run: Run, path: str, iteration: str, now: datetime) -> list[str]:
+    """End what is open under a step (all of the run for an empty path); return child runs.
+
+    Whoever carries one of the lanes finds that at its next commit, which then fails.
+    """
+    under = Q() if not path else Q(path=path) | Q(path__startswith=f"{path}/")
+    if iteration:
+        under &= Q(iteration=iteration) | Q(iteration__startswith=f"{iteration}.")
+    fan_outs = FanOut.objects.filter(under, run=run, closed=False)
+    ids = list(fan_outs.values_list("id", flat=True))
+    if ids:
+        lanes = Lane.objects.filter(fan_out__in=ids).exclude(status__in=LANE_FINAL)
+        lanes.update(status=LaneStatus.CANCELED, finished_at=now)
+        fan_outs.update(closed=True)
+    inside = Q() if not path else Q(path__startswith=f"{path}/")
+    if iteration:
+        inside &= Q(iteration=iteration) | Q(iteration__startswith=f"{iteration}.")
+    rows = StepRun.objects.filter(inside, run=run, superseded=False, status__in=OPEN)
+    waits = list(rows.values_list("waiting", flat=True))
+    rows.update(status=StepStatus.CANCELED, finished_at=now)
+    Task.objects.filter(inside, run=run, status=TaskStatus.OPEN).update(status=TaskStatus.CANCELED)
+    return [wait["child"] for wait in waits if wait and wait.get("child")]
+
+
+def add_size(holder: Holder, size: int) -> None:
+    """Count bytes that were written for a lane."""
+    if holder.lane is not None:
+        Lane.objects.filter(id=holder.lane.id).update(size=F("size") + size)
+
+
+def inner_iteration(lane: Lane, kind: str) -> str:
+    """Return the iteration in which the steps of a lane run."""
+    return deeper(lane.iteration, str(lane.index)) if kind == "map" else lane.iteration
