@@ -19,6 +19,7 @@ from fhir.errors import (
 from fhir.interactions.create import create
 from fhir.interactions.delete import delete, delete_where
 from fhir.interactions.history import HistoryEntry, HistoryPage, history
+from fhir.interactions.patch import patch
 from fhir.interactions.read import read, vread
 from fhir.interactions.transaction import transact as transaction
 from fhir.interactions.update import update, update_where
@@ -42,6 +43,7 @@ __all__ = [
     "delete",
     "delete_where",
     "history",
+    "patch",
     "read",
     "transaction",
     "update",

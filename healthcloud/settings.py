@@ -380,6 +380,13 @@ STREAMS_PER_KEY = env_int("HEALTHCLOUD_STREAMS_PER_KEY", default=100)
 SIMULATOR_URL = env("HEALTHCLOUD_SIMULATOR_URL", "http://127.0.0.1:8010")
 ALLOW_LOOPBACK_WEBHOOKS = env_flag("HEALTHCLOUD_ALLOW_LOOPBACK_WEBHOOKS", default=True)
 
+# Hosts that `http_request` steps may call: `name`, `*.name`, `name:port`; none by default.
+WORKFLOW_HTTP_HOSTS = [
+    host for host in env("HEALTHCLOUD_WORKFLOW_HTTP_HOSTS", "").split(",") if host
+]
+# Where spans of workflow steps are sent (OTLP over HTTP), such as http://collector:4318/v1/traces.
+OTEL_TRACES_ENDPOINT = env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+
 # --- Logs -------------------------------------------------------------------------------------
 
 LOGGING = {

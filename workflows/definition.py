@@ -163,6 +163,11 @@ class Definition:
         """List the steps once: every decision looks at all of them."""
         object.__setattr__(self, "all", tuple(self._walk()))
 
+    @property
+    def has_secrets(self) -> bool:
+        """Return whether a step is sensitive."""
+        return any(step.sensitive for step in self.all)
+
     def walk(self) -> tuple[Step, ...]:
         """Return all steps, each before those it holds."""
         return self.all

@@ -1,24 +1,29 @@
 """The journal of a run: reads what happened into the engine's state, and writes what happens.
 
 Rows are collected and written together in one transaction with the fencing token checked, so
-that steps which are only data cost no commit of their own.
+that steps which are only data cost no commit of their own. The journal of a branch or item (a
+lane) is fenced by the lane's row; it sees the rows of the run that stand around it.
 """
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from django.db.models import Max
+
 from healthcloud.actors import Actor
 from healthcloud.events.services import Happening, publish_all
+from healthcloud.ledger.handlers import LeaseLost
 from healthcloud.tenancy.batch import send_later
 from healthcloud.tenancy.scope import Scope
+from workflows import lanes, step_rows, stored
 from workflows.definition import Step
 from workflows.engine import Json, State, StepError, StepState, Waiting
 from workflows.engine import Signal as SignalState
+from workflows.lanes import OPEN, Holder
 from workflows.models import (
     FINAL,
+    LANE_FINAL,
     Run,
     RunStatus,
     Signal,
@@ -28,39 +33,12 @@ from workflows.models import (
     TaskStatus,
     step_id,
 )
-from workflows.runs import facts
+from workflows.state import key_of
+from workflows.telling import step_ended
 
 MAX_OUTPUT_BYTES: Final = 4 * 1_048_576
 MAX_RUN_BYTES: Final = 64 * 1_048_576
 _DECIDED: Final = (TaskStatus.APPROVED, TaskStatus.REJECTED)
-
-
-# The token in the row is that of who wrote last. Only who has seen that writes next, so that of
-# two workers that carry the run at once one alone commits.
-_FENCE: Final = """
-WITH held AS (
-    UPDATE workflows_run
-       SET token = %s, size = size + %s, started_at = coalesce(started_at, %s), resume_at = %s,
-           status = %s, output = %s::jsonb, error = %s::jsonb, finished_at = %s
-     WHERE id = %s AND token = %s AND restarts = %s AND NOT status = ANY(%s) RETURNING 1)
-SELECT public.must_hold((SELECT count(*) FROM held))
-"""
-_INSERT_STEPS: Final = """
-INSERT INTO workflows_steprun (project_id, id, run_id, sequence, step, path, kind, iteration,
-                               attempt, status, superseded, input, output, error, waiting, due_at,
-                               started_at, finished_at)
-VALUES {}
-"""
-_STEP: Final = (
-    "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
-    " %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s)"
-)
-_UPDATE_STEP: Final = """
-UPDATE workflows_steprun
-   SET status = %s, output = %s::jsonb, error = %s::jsonb, waiting = %s::jsonb, due_at = %s,
-       finished_at = %s
- WHERE id = %s
-"""
 
 
 class RunEnded(Exception):
@@ -69,15 +47,15 @@ class RunEnded(Exception):
 
 @dataclass(slots=True)
 class Journal:
-    """The rows of one run while a worker carries it, and those not yet written."""
+    """The rows of one run or lane while a worker carries it, and those not yet written."""
 
-    run: Run
+    holder: Holder
     actor: Actor
     token: int = 0
     sequence: int = 0
     current: dict[str, StepRun] = field(default_factory=dict)
-    earlier: dict[str, int] = field(default_factory=dict)  # path → attempts before a retry
-    repeated: dict[str, int] = field(default_factory=dict)  # path → successes that were repeated
+    earlier: dict[str, int] = field(default_factory=dict)  # key → attempts before a retry
+    repeated: dict[str, int] = field(default_factory=dict)  # key → successes that were repeated
     fresh: list[StepRun] = field(default_factory=list)
     changed: dict[str, StepRun] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
@@ -85,26 +63,35 @@ class Journal:
     taken: dict[str, str] = field(default_factory=dict)  # signal id → path
     expired: list[str] = field(default_factory=list)
     written: int = 0
+    _swapped: list[tuple[StepRun, str, Any]] = field(default_factory=list)
+
+    @property
+    def run(self) -> Run:
+        """Return the run."""
+        return self.holder.run
 
     # --- reading ------------------------------------------------------------------------------
 
     @classmethod
-    def open(cls, run: Run, actor: Actor, token: int) -> "Journal":
-        """Read all rows of the run; attempts that a dead worker left running count as lost.
+    def open(cls, holder: Holder, actor: Actor, token: int, kind: str = "") -> "Journal":
+        """Read the rows that the run, or its lane in a step of this kind, can see.
 
         `token` is that of the worker who opens it.
         """
-        journal = cls(run, actor, token)
-        if run.token == 0:  # nobody has carried it yet, so there are none
+        journal = cls(holder, actor, token)
+        if holder.lane is None and holder.run.token == 0:  # nobody has carried it yet
             return journal
-        for row in StepRun.objects.filter(run=run).order_by("sequence", "attempt"):
+        rows = list(step_rows.visible(holder, kind).order_by("sequence", "attempt"))
+        for row in rows:
+            key = key_of(row.path, row.iteration)
             journal.sequence = max(journal.sequence, row.sequence)
             if row.superseded:
-                journal.earlier[row.path] = max(journal.earlier.get(row.path, 0), row.attempt)
+                journal.earlier[key] = max(journal.earlier.get(key, 0), row.attempt)
                 if row.status == StepStatus.SUCCEEDED:
-                    journal.repeated[row.path] = journal.repeated.get(row.path, 0) + 1
+                    journal.repeated[key] = journal.repeated.get(key, 0) + 1
             else:
-                journal.current[row.path] = row
+                journal.current[key] = row
+        step_rows.load_outputs(journal.current.values())
         return journal
 
     def state(self, scope: Scope, now: datetime) -> State:
@@ -122,47 +109,89 @@ class Journal:
                 "restarts": run.restarts,
             },
             env=scope.metadata(),
+            lane=self.holder.place,
+            deadline=run.deadline_at if self.holder.lane is None else None,
         )
-        state.steps = {path: self._step_state(row) for path, row in self.current.items()}
+        state.steps = {key: self._step_state(key, row) for key, row in self.current.items()}
         if any(row.status == StepStatus.WAITING for row in self.current.values()):
             self.refresh(state)
         return state
 
     def refresh(self, state: State) -> None:
-        """Read the signals and decisions that came meanwhile."""
+        """Read what came meanwhile: signals, decisions, ends of branches, items, child runs."""
+        waits = [
+            row.waiting or {}
+            for row in self.current.values()
+            if row.status == StepStatus.WAITING and row.lane == self.holder.lane_id
+        ]
         state.signals = tuple(
             SignalState(row.id, row.name, row.payload)
             for row in Signal.objects.filter(run=self.run, taken_by="").order_by("sent_at", "id")
         )
-        decided = Task.objects.filter(run=self.run, status__in=_DECIDED)
-        state.decisions = {task.id: decision_of(task) for task in decided}
+        if asked := [wait["task"] for wait in waits if wait.get("task")]:
+            decided = Task.objects.filter(id__in=asked, status__in=_DECIDED)
+            state.decisions = {task.id: decision_of(task) for task in decided}
+        if begun := [wait["fan_out"] for wait in waits if wait.get("fan_out")]:
+            state.fan_outs = lanes.read(begun)
+        if started := [wait["child"] for wait in waits if wait.get("child")]:
+            over = Run.objects.filter(id__in=started, status__in=FINAL)
+            state.children = {
+                child.id: {"status": child.status, "output": child.output, "error": child.error}
+                for child in over
+            }
 
-    def _step_state(self, row: StepRun) -> StepState:
-        lost = sum(1 for _ in self._lost_before(row)) if row.status == StepStatus.RUNNING else 0
+    def joined(self) -> None:
+        """Count what the lanes of a step wrote: their size, and their rows' sequence numbers."""
+        rows = StepRun.objects.filter(run=self.run).aggregate(last=Max("sequence"))
+        self.sequence = max(self.sequence, rows["last"] or 0)
+
+    def see_branches(self, state: State) -> None:
+        """Read what the branches of a parallel step did, which their run sees from now on."""
+        for row in step_rows.visible(self.holder, "").filter(superseded=False):
+            key = key_of(row.path, row.iteration)
+            if key not in self.current:
+                self.current[key] = row
+                step_rows.load_outputs([row])
+                state.steps[key] = self._step_state(key, row)
+
+    def _step_state(self, key: str, row: StepRun) -> StepState:
+        lost = self._lost_before(row) if row.status == StepStatus.RUNNING else 0
+        kept = row.waiting or {}
+        looping = "round" in kept
         return StepState(
             status=row.status,  # type: ignore[arg-type]  # one of the engine's, by the constraint
-            attempt=row.attempt - self.earlier.get(row.path, 0),
+            attempt=row.attempt - self.earlier.get(key, 0),
             output=row.output,
             error=row.error,
             due_at=row.due_at,
-            waiting=_waiting(row.waiting),
+            waiting=None if looping else step_rows.waiting_of(row.waiting),
             lost=lost,
+            round=kept.get("round", 1),
+            previous=kept.get("previous"),
+            limit=step_rows.moment_of(kept.get("limit")) if looping else None,
         )
 
-    def _lost_before(self, row: StepRun) -> Iterable[StepRun]:
+    def _lost_before(self, row: StepRun) -> int:
         return StepRun.objects.filter(
-            run=self.run, path=row.path, superseded=False, status=StepStatus.LOST
-        )
+            run=self.run,
+            path=row.path,
+            iteration=row.iteration,
+            superseded=False,
+            status=StepStatus.LOST,
+        ).count()
 
     # --- noting -------------------------------------------------------------------------------
 
-    def begin(self, step: Step, attempt: int, input: object, now: datetime) -> StepRun:
+    def begin(
+        self, step: Step, attempt: int, input: object, now: datetime, iteration: str = ""
+    ) -> StepRun:
         """Note that an attempt begins; one that was under way before is lost."""
-        before = self.current.get(step.path)
+        key = key_of(step.path, iteration)
+        before = self.current.get(key)
         if before is not None and before.status == StepStatus.RUNNING:
             before.status = StepStatus.LOST
             before.finished_at = now
-            self._touch(before)
+            self.touch(before)
         self.sequence += 1
         row = StepRun(
             id=step_id(),
@@ -172,12 +201,15 @@ class Journal:
             step=step.id,
             path=step.path,
             kind=step.kind,
-            attempt=self.earlier.get(step.path, 0) + attempt,
+            iteration=iteration,
+            lane=self.holder.lane_id,
+            sensitive=step.sensitive,
+            attempt=self.earlier.get(key, 0) + attempt,
             status=StepStatus.RUNNING,
             input=input,
             started_at=now,
         )
-        self.current[step.path] = row
+        self.current[key] = row
         self.fresh.append(row)
         return row
 
@@ -197,39 +229,39 @@ class Journal:
         row.error = error.as_dict() if error else None
         row.due_at = due_at
         row.finished_at = now
-        self._touch(row)
+        self.touch(row)
         if status in {StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.RETRYING}:
-            self.events.append(_step_event(self.run, row, error, now))
+            self.events.append(step_ended(self.run, row, error, now))
 
     def wait(self, row: StepRun, waiting: Waiting, task: Json | None, now: datetime) -> None:
         """Note what a step waits for, and the task that asks for it."""
         row.status = StepStatus.WAITING
-        row.waiting = {
-            "until": waiting.until.isoformat() if waiting.until else None,
-            "signal": waiting.signal,
-            "task": waiting.task,
-        }
-        self._touch(row)
-        if task is not None:
-            self.tasks.append(
-                Task(
-                    project_id=self.run.project_id,
-                    run=self.run,
-                    step=row.step,
-                    path=row.path,
-                    created_at=now,
-                    **task,
-                )
+        row.waiting = step_rows.waiting_json(waiting)
+        self.touch(row)
+        if task is None:
+            return
+        self.tasks.append(
+            Task(
+                project_id=self.run.project_id,
+                run=self.run,
+                lane=row.lane,
+                iteration=row.iteration,
+                step=row.step,
+                path=row.path,
+                created_at=now,
+                **task,
             )
-            ids: dict[str, object] = {
-                "task_id": task["id"],
-                "run_id": self.run.id,
-                "workflow_id": self.run.slug,
-                "step_id": row.step,
-            }
-            self.events.append(("task.created", ids, now))
+        )
+        ids: dict[str, object] = {
+            "task_id": task["id"],
+            "run_id": self.run.id,
+            "workflow_id": self.run.slug,
+            "step_id": row.step,
+        }
+        self.events.append(("task.created", ids, now))
 
-    def _touch(self, row: StepRun) -> None:
+    def touch(self, row: StepRun) -> None:
+        """Note that a row that was written before has changed."""
         if row._state.adding:
             return
         self.changed[row.id] = row
@@ -246,44 +278,66 @@ class Journal:
         resume_at: datetime | None = None,
         finished_at: datetime | None = None,
     ) -> None:
-        """Write all that was noted, and the run's state, with the caller's commit.
+        """Write all that was noted, and the run's (or lane's) state, with the caller's commit.
 
         The transaction fails, with an error that `claims.in_other_hands` knows, unless the run is
         as this journal knows it.
         """
-        run = self.run
-        send_later(
-            _FENCE,
-            [self.token, self.written, now, resume_at, status, _json(output), _json(error),
-             finished_at, run.id, run.token, run.restarts, list(FINAL)],
-        )  # fmt: skip
+        for row in self.fresh:
+            self._keep(row, "input")
+            self._keep(row, "output")
         for row in self.changed.values():
-            self._update(row)
-        if self.fresh:
-            values = [value for row in self.fresh for value in _values(row)]
-            send_later(_INSERT_STEPS.format(", ".join([_STEP] * len(self.fresh))), values)
+            self._keep(row, "output")
+        end = (resume_at, status, step_rows.as_json(output), step_rows.as_json(error), finished_at)
+        self._fence(now, end)
+        for row in self.changed.values():
+            step_rows.update(row)
+        step_rows.insert(self.fresh)
         if self.tasks:
             Task.objects.bulk_create(self.tasks)
+        self._use_up()
+        publish_all(self.events, actor=self.actor)
+
+    def _fence(self, now: datetime, end: tuple[object, ...]) -> None:
+        """Let the commit fail unless the row is as we read it."""
+        run, lane = self.run, self.holder.lane
+        if lane is None:
+            known = (run.id, run.token, run.restarts, list(FINAL))
+            send_later(step_rows.FENCE, [self.token, self.written, now, *end, *known])
+        else:
+            over = list(LANE_FINAL)
+            known = (lane.id, lane.token, over)  # type: ignore[assignment]  # one column less
+            send_later(step_rows.FENCE_LANE, [self.token, self.written, now, *end, *known])
+
+    def _use_up(self) -> None:
+        """Mark signals as taken and tasks as expired."""
         for signal_id, path in self.taken.items():
-            Signal.objects.filter(id=signal_id).update(taken_by=path)
+            if not Signal.objects.filter(id=signal_id, taken_by="").update(taken_by=path):
+                raise LeaseLost  # another lane took it: look at the rows again
         if self.expired:
             Task.objects.filter(id__in=self.expired, status=TaskStatus.OPEN).update(
                 status=TaskStatus.EXPIRED
             )
-        publish_all(self.events, actor=self.actor)
 
-    def _update(self, row: StepRun) -> None:
-        send_later(
-            _UPDATE_STEP,
-            [row.status, _json(row.output), _json(row.error), _json(row.waiting), row.due_at,
-             row.finished_at, row.id],
-        )  # fmt: skip
+    def _keep(self, row: StepRun, name: str) -> None:
+        """Put large values where they are kept; the row then refers to them."""
+        value = getattr(row, name)
+        kept = stored.keep(self.run, value, sensitive=row.sensitive)
+        if kept is not value:
+            self._swapped.append((row, name, value))
+            setattr(row, name, kept)
 
     def written_down(self) -> None:
         """Forget what was noted, after the commit."""
         for row in self.fresh:
             row._state.adding = False
-        self.run.token = self.token
+        lane = self.holder.lane
+        if lane is None:
+            self.run.token = self.token
+            self.run.size += self.written
+        else:
+            lane.token = self.token
+            lane.size += self.written
         self.written = 0
         self.fresh = []
         self.changed = {}
@@ -291,22 +345,38 @@ class Journal:
         self.events = []
         self.taken = {}
         self.expired = []
+        self._swapped = []
 
     def discard(self, row: StepRun) -> None:
-        """Take back the events of an attempt whose transaction was rolled back."""
+        """Take back what a transaction did that was rolled back: events, stored values."""
         self.events = [event for event in self.events if event[1].get("step_id") != row.step]
+        for swapped, name, value in self._swapped:
+            setattr(swapped, name, value)
+        self._swapped = []
 
     def measured(self, output: object) -> StepError | None:
         """Count an output's size; return the error when the step's or the run's is too large."""
-        size = len(json.dumps(output, default=str))
+        size = len(stored.encoded(output))
         if size > MAX_OUTPUT_BYTES:
-            limit = f"{MAX_OUTPUT_BYTES // 1_048_576} MiB"
-            return StepError("output_too_large", f"A step's output is at most {limit}.")
-        if self.run.size + self.written + size > MAX_RUN_BYTES:
+            message = (
+                f"The step's output has {size} bytes; at most {MAX_OUTPUT_BYTES} are kept."
+                " Ask for less, or for a page at a time."
+            )
+            return StepError("output_too_large", message)
+        lane = self.holder.lane
+        total = self.run.size + (lane.size if lane is not None else 0) + self.written
+        if total + size > MAX_RUN_BYTES:
             limit = f"{MAX_RUN_BYTES // 1_048_576} MiB"
             return StepError("run_too_large", f"The outputs of a run are at most {limit}.")
         self.written += size
         return None
+
+    @property
+    def has_open(self) -> bool:
+        """Return whether something in the run may still be open when it ends."""
+        return any(
+            row.status in OPEN or row.kind in {"parallel", "map"} for row in self.current.values()
+        )
 
 
 def decision_of(task: Task) -> Json:
@@ -319,53 +389,3 @@ def decision_of(task: Task) -> Json:
         "decided_at": task.decided_at.isoformat() if task.decided_at else None,
         "task_id": task.id,
     }
-
-
-def _waiting(value: Any) -> Waiting | None:  # noqa: ANN401  # JSON
-    if not value:
-        return None
-    until = datetime.fromisoformat(value["until"]) if value["until"] else None
-    return Waiting(until, value["signal"], value["task"])
-
-
-def _json(value: object) -> str | None:
-    return None if value is None else json.dumps(value)
-
-
-def _values(row: StepRun) -> list[object]:
-    """Return a step's values in the order in which the columns are named."""
-    return [
-        row.project_id,
-        row.id,
-        row.run_id,
-        row.sequence,
-        row.step,
-        row.path,
-        row.kind,
-        row.iteration,
-        row.attempt,
-        row.status,
-        row.superseded,
-        _json(row.input),
-        _json(row.output),
-        _json(row.error),
-        _json(row.waiting),
-        row.due_at,
-        row.started_at,
-        row.finished_at,
-    ]
-
-
-def _step_event(
-    run: Run, row: StepRun, error: StepError | None, now: datetime
-) -> tuple[str, dict[str, object], datetime]:
-    payload = facts(run) | {
-        "step_id": row.step,
-        "kind": row.kind,
-        "attempt": row.attempt,
-        "duration_ms": max(0, round((now - row.started_at).total_seconds() * 1000)),
-    }
-    payload.pop("version")
-    if error is None:
-        return ("workflow.step.completed", payload, now)
-    return ("workflow.step.failed", payload | {"code": error.code}, now)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from django.db.models import F, Q
+from django.db.models import Q
 
 from workflows.due import ask_for
 from workflows.models import (
@@ -22,7 +22,6 @@ from workflows.models import (
     StepStatus,
     Task,
     TaskStatus,
-    fan_out_id,
 )
 from workflows.state import FanOut as FanOutAction
 from workflows.state import FanOutState, LanePlace, deeper
@@ -44,11 +43,6 @@ class Holder:
         return self.lane.id if self.lane is not None else ""
 
     @property
-    def token(self) -> int:
-        """Return the claim's token."""
-        return self.run.token if self.lane is None else self.lane.token
-
-    @property
     def place(self) -> LanePlace | None:
         """Return the lane as the engine names it."""
         lane = self.lane
@@ -57,12 +51,12 @@ class Holder:
         return LanePlace(lane.path, lane.index, lane.iteration, lane.item)
 
 
-def begin(holder: Holder, action: FanOutAction) -> FanOut:
+def begin(holder: Holder, action: FanOutAction, identifier: str) -> FanOut:
     """Write the lanes of a step and ask for as many as may run at once; inside a transaction."""
     run, around = holder.run, holder.lane
     count = len(action.items)
     fan_out = FanOut.objects.create(
-        id=fan_out_id(),
+        id=identifier,
         project_id=run.project_id,
         run=run,
         lane=holder.lane_id,
@@ -132,7 +126,7 @@ def read(ids: Sequence[str]) -> dict[str, FanOutState]:
         if counts.broken or counts.joined:
             rows = Lane.objects.filter(fan_out=fan_out).order_by("index")
             values = rows.values("index", "status", "output", "error")
-            counts = counts_of(fan_out, list(values))
+            counts = counts_of(fan_out, [dict(value) for value in values])
         found[fan_out.id] = counts
     return found
 
@@ -159,12 +153,6 @@ def close(run: Run, path: str, iteration: str, now: datetime) -> list[str]:
     rows.update(status=StepStatus.CANCELED, finished_at=now)
     Task.objects.filter(inside, run=run, status=TaskStatus.OPEN).update(status=TaskStatus.CANCELED)
     return [wait["child"] for wait in waits if wait and wait.get("child")]
-
-
-def add_size(holder: Holder, size: int) -> None:
-    """Count bytes that were written for a lane."""
-    if holder.lane is not None:
-        Lane.objects.filter(id=holder.lane.id).update(size=F("size") + size)
 
 
 def inner_iteration(lane: Lane, kind: str) -> str:

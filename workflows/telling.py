@@ -43,3 +43,14 @@ def step_ended(run: Run, row: StepRun, error: StepError | None, now: datetime) -
     if error is None:
         return "workflow.step.completed", payload, now
     return "workflow.step.failed", payload | {"code": error.code}, now
+
+
+def waiting(run: Run, row: StepRun, now: datetime) -> Happening:
+    """Return the event that says what a run waits for."""
+    wait = row.waiting or {}
+    reasons = {"task": "task", "signal": "signal", "event": "event", "child": "workflow"}
+    reason = next((word for name, word in reasons.items() if wait.get(name)), "timer")
+    payload = facts(run) | {"step_id": row.step, "reason": reason}
+    if wait.get("task"):
+        payload["task_id"] = wait["task"]
+    return "workflow.waiting", payload, now

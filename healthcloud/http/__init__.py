@@ -6,6 +6,7 @@ checked; TLS and the Host header keep the name. No redirects, cookies, proxies o
 
 from healthcloud.http.addresses import check_url
 from healthcloud.http.client import OutboundClient, client
+from healthcloud.http.connections import answer_within
 from healthcloud.http.errors import (
     AddressRefused,
     ConnectionFailed,
@@ -34,6 +35,7 @@ __all__ = [
     "ResponseTooLarge",
     "UnexpectedStatus",
     "UrlRefused",
+    "answer_within",
     "check_url",
     "client",
 ]

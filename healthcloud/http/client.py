@@ -12,7 +12,7 @@ import httpx
 import orjson
 
 from healthcloud.http.addresses import Reach, parse_url
-from healthcloud.http.connections import deadline, pool
+from healthcloud.http.connections import deadline, latest, pool
 from healthcloud.http.errors import (
     ConnectionFailed,
     ConnectionLost,
@@ -121,7 +121,7 @@ class OutboundClient:
 
     def _send(self, request: httpx.Request, reach: Reach, route: str | None) -> Response:
         started = time.monotonic()
-        token = deadline.set(started + self.timeout)
+        token = deadline.set(min(started + self.timeout, latest.get()))
         outcome = "error"
         try:
             response = self._exchange(request, reach, started)

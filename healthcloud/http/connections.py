@@ -1,9 +1,11 @@
 """Pooled connections to checked addresses, each bound to the deadline of its request."""
 
+import math
 import os
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 
@@ -13,6 +15,17 @@ import httpx
 from healthcloud.http.addresses import Reach, pinned_addresses
 
 deadline: ContextVar[float] = ContextVar("healthcloud_http_deadline")
+latest: ContextVar[float] = ContextVar("healthcloud_http_latest", default=math.inf)
+
+
+@contextmanager
+def answer_within(seconds: float) -> Iterator[None]:
+    """Let no request made in the block last past its end, whatever the client's own timeout."""
+    token = latest.set(min(latest.get(), time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        latest.reset(token)
 
 
 def _seconds_left() -> float:

@@ -12,7 +12,7 @@ from studio.display import duration_between
 from studio.findings import Finding, finding_of
 from studio.page import Page, studio_page
 from studio.paging import page_of
-from workflows import parsing, queries
+from workflows import parsing, queries, retrying
 from workflows import runs as services
 from workflows.models import Run, RunStatus, TaskStatus
 
@@ -92,7 +92,7 @@ def cancel_run(page: Page, run_id: str) -> HttpResponse:
 @studio_page("runs", needs="workflow.run", writes=True)
 def retry_run(page: Page, run_id: str) -> HttpResponse:
     """Run the failed step again; finished steps are reused."""
-    services.retry(run_id=run_id, actor=page.actor, now=page.now)
+    retrying.retry(run_id=run_id, actor=page.actor, now=page.now)
     page.say("The run goes on from the failed step.")
     return page.redirect("run", run_id)
 

@@ -121,7 +121,7 @@ def test_the_same_idempotency_key_starts_one_run(alice: APIClient, riverside_sco
     ("change", "step", "field", "suggestion"),
     [
         ({"kind": "fhir_serch"}, "read", "kind", "fhir_search"),
-        ({"kind": "parallel"}, "read", "kind", None),
+        ({"kind": "parallel", "with": {}}, "read", "branches", None),
         ({"with": {"a": "{{ 1 + }}"}}, "read", "with.a", None),
         ({"with": {"a": "{{ steps.nothing.output }}"}}, "read", "with.a", None),
         ({"with": {"a": "{{ input.patiend_id }}"}}, "read", "with.a", "patient_id"),

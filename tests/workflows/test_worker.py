@@ -9,7 +9,7 @@ from healthcloud.events.models import Event
 from healthcloud.ledger.worker import run_until_idle
 from healthcloud.tenancy.scope import Scope
 from tests.workflows.conftest import Runner, definition
-from workflows import queries, runs
+from workflows import queries, retrying, runs
 
 PATIENT = {"resourceType": "Patient", "id": "pat_1", "gender": "female"}
 
@@ -281,7 +281,7 @@ def test_a_retry_reuses_what_finished_and_repeats_what_failed(
     )
     assert run.status == "failed"
     store.update(resource_type="Patient", id="pat_1", resource=PATIENT, actor=alice_actor, now=now)  # type: ignore[arg-type]
-    runs.retry(run_id=run.id, actor=alice_actor, now=now)  # type: ignore[arg-type]
+    retrying.retry(run_id=run.id, actor=alice_actor, now=now)  # type: ignore[arg-type]
     run_until_idle(["steps"])
     assert queries.run(run.id).status == "completed"
     rows = [(s.step, s.attempt, s.status, s.superseded) for s in queries.steps(run)]

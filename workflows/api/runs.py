@@ -13,7 +13,7 @@ from healthcloud.api.pagination import paginate
 from healthcloud.api.views import PlatformView
 from healthcloud.errors import BadRequest
 from healthcloud.tenancy.scope import tenant_scope
-from workflows import queries, runs
+from workflows import queries, retrying, runs
 from workflows.api import represent
 from workflows.api.bodies import RetryBody, RunBody, SignalBody
 from workflows.api.waiting import seconds_wanted, wait_for
@@ -100,7 +100,7 @@ class RetryRun(PlatformView):
     def post(self, request: Request, run_id: str) -> Response:
         """Repeat the failed step, or `from_step` and all after it, on the same version."""
         data: dict[str, Any] = self.validated(RetryBody)
-        run = runs.retry(run_id=run_id, actor=self.actor, now=self.now, **data)
+        run = retrying.retry(run_id=run_id, actor=self.actor, now=self.now, **data)
         return Response(represent.run(run), status=202)
 
 

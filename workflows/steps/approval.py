@@ -27,7 +27,9 @@ def begin(call: Call) -> Wait:
         "user_id": str(arguments.get("user") or ""),
         "deadline_at": until,
     }
-    return Wait(Waiting(until=until, task=str(task["id"])), task)
+    after = arguments.get("escalate_after")
+    escalate_at = None if after is None else call.now + duration(after, "escalate_after")
+    return Wait(Waiting(until=until, task=str(task["id"]), escalate_at=escalate_at), task)
 
 
 register("approval", Waits(begin))

@@ -8,13 +8,13 @@ from fhir import store
 from workflows.steps.errors import InvalidArgument
 from workflows.steps.registry import Call, register
 
-_REFERENCE = re.compile(r"(?:.*/)?([A-Z][A-Za-z]+)/([A-Za-z0-9\-._]{1,64})(?:/_history/(\d+))?")
+REFERENCE = re.compile(r"(?:.*/)?([A-Z][A-Za-z]+)/([A-Za-z0-9\-._]{1,64})(?:/_history/(\d+))?")
 
 
 def read(call: Call) -> Any:  # noqa: ANN401  # a resource
     """Return the resource that `reference` names (also with a version)."""
     reference = call.arguments["reference"]
-    found = _REFERENCE.fullmatch(unquote(reference)) if isinstance(reference, str) else None
+    found = REFERENCE.fullmatch(unquote(reference)) if isinstance(reference, str) else None
     if found is None:
         raise InvalidArgument("with.reference must be such as `Patient/pat_123`")
     resource_type, resource_id, version = found.groups()

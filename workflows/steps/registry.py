@@ -30,6 +30,7 @@ class Call:
     actor: Actor
     now: datetime
     scope: Scope
+    lane: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """An effect that only waits: pure, answers what for."""
+    """An effect that waits: answers what for. What it writes is written with the step's row."""
 
     begin: Callable[[Call], Wait]
 
