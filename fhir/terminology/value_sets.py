@@ -103,7 +103,7 @@ class Composition:
         self._enter(value_set)
         found: dict[Key, Member] = {}
         for include in compose.get("include", ()):
-            for key, member in self._included(include, self._narrowed(compose)).items():
+            for key, member in self._included(include, self.narrowed(compose)).items():
                 found.setdefault(key, member)
         for exclude in compose.get("exclude", ()):
             for key in self._included(exclude, Selection(words=self.selection.words)):
@@ -111,7 +111,8 @@ class Composition:
         self._open.pop()
         return found
 
-    def _narrowed(self, compose: Mapping[str, Any]) -> Selection:
+    def narrowed(self, compose: Mapping[str, Any]) -> Selection:
+        """Return what the call selects, without inactive codes where the value set has none."""
         base = self.selection
         if compose.get("inactive") is not False:
             return base
