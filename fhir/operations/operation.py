@@ -89,7 +89,7 @@ class Operation:
     `bare` names the parameter that a body which is no Parameters stands for. `media` are further
     media types of the body, handed over unparsed in `raw`, and `answers` those of the answer
     besides JSON and XML (Call.accept has what is wanted). With `own_transaction` it opens
-    `tenant_scope` itself.
+    `tenant_scope` itself; one that `starts_job` is called by GET too and writes the job.
     """
 
     name: str
@@ -106,6 +106,7 @@ class Operation:
     media: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     own_transaction: bool = False
+    starts_job: bool = False
     weight: int = 1
 
     @property

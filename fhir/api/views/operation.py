@@ -151,6 +151,8 @@ def _view(operation: Operation, level: Level) -> Any:  # noqa: ANN401  # what as
     declared = operation.scope or f"fhir:{operation.access}"
     methods = ("POST",) if operation.affects_state else ("GET", "POST")
     named: dict[str, Any] = {"operation": operation, "level": level, "weight": operation.weight}
+    if operation.starts_job:
+        named["readonly"] = frozenset()
     if operation.own_transaction:
         named["own_transaction"] = frozenset({"GET", "POST"})
     return kind.as_view(required_scopes=dict.fromkeys(methods, declared), **named)

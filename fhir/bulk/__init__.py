@@ -1,0 +1,1 @@
+"""Bulk data: export and import as newline-delimited JSON. https://hl7.org/fhir/uv/bulkdata/"""

@@ -1,0 +1,240 @@
+"""$export: what was committed at the kick-off, all of it, nothing else, as often as it crashes."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from fhir import store
+from fhir.bulk import exporting
+from healthcloud.actors import Actor
+from healthcloud.ledger.models import DueWork
+from healthcloud.ledger.worker import run_until_idle
+from healthcloud.organizations import keys
+from healthcloud.organizations.models import ApiKey
+from healthcloud.tenancy.scope import Scope, tenant_scope
+from tests.healthcloud.conftest import live_scope, live_tenant
+
+__all__ = ["live_scope", "live_tenant"]
+
+ClientFor = Callable[..., APIClient]
+
+
+def client_of(scope: Scope, *scopes: str) -> APIClient:
+    secret = keys.generate("sandbox")
+    ApiKey.objects.create(
+        organization_id=scope.organization_id,
+        environment_id=scope.environment_id,
+        project_id=scope.project_id,
+        name="test",
+        prefix=secret.prefix,
+        last4=secret.last4,
+        digest=secret.digest,
+        scopes=list(scopes or ("fhir:read", "fhir:write")),
+        created_by_id="usr_alice",
+    )
+    client = APIClient(raise_request_exception=False)
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret.text}")
+    return client
+
+
+def observation(rid: str, patient: str, status: str = "final") -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "id": rid,
+        "status": status,
+        "code": {"text": "x"},
+        "subject": {"reference": f"Patient/{patient}"},
+    }
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The real moment: the ledger has the database's clock."""
+    return timezone.now()
+
+
+@pytest.fixture
+def write(live_tenant: Scope, alice_actor: Actor, now: datetime) -> Callable[..., None]:
+    """Write resources in a transaction that commits."""
+
+    def make(*resources: dict[str, Any]) -> None:
+        with tenant_scope(live_tenant):
+            store.write_many(resources=resources, actor=alice_actor, now=now)
+
+    return make
+
+
+@pytest.fixture
+def client(live_tenant: Scope, write: Callable[..., None]) -> APIClient:
+    """A client of a tenant with two patients, an organization and three observations."""
+    write(
+        {"resourceType": "Patient", "id": "p1", "gender": "female"},
+        {"resourceType": "Patient", "id": "p2"},
+        {"resourceType": "Organization", "id": "o1", "name": "Lab"},
+        observation("a", "p1"),
+        observation("b", "p1", "preliminary"),
+        observation("c", "p2"),
+        {
+            "resourceType": "Group",
+            "id": "g1",
+            "type": "person",
+            "actual": True,
+            "member": [
+                {"entity": {"reference": "Patient/p1"}},
+                {"entity": {"reference": "Patient/p2"}, "inactive": True},
+            ],
+        },
+    )
+    return client_of(live_tenant)
+
+
+def kick_off(client: APIClient, address: str) -> str:
+    answer = client.get(f"/v1/fhir/{address}", HTTP_PREFER="respond-async")
+    assert answer.status_code == 202, answer.content
+    return str(answer["Content-Location"]).removeprefix("http://testserver")
+
+
+def exported(client: APIClient, place: str) -> list[str]:
+    """Return `Type/id` of all that was exported."""
+    manifest = client.get(place)
+    assert manifest.status_code == 200, manifest.content
+    found = []
+    for entry in manifest.json()["output"]:
+        part = client.get(entry["url"].removeprefix("http://testserver"))
+        lines = [json.loads(line) for line in part.content.splitlines()]
+        assert len(lines) == entry["count"]
+        assert {line["resourceType"] for line in lines} == {entry["type"]}
+        found += [f"{line['resourceType']}/{line['id']}" for line in lines]
+    return found
+
+
+def test_the_system_is_exported_with_a_manifest(client: APIClient) -> None:
+    place = kick_off(client, "$export?_outputFormat=application/fhir%2Bndjson")
+    assert client.get(place).status_code == 202
+    run_until_idle()
+    manifest = client.get(place).json()
+    assert manifest["requiresAccessToken"] is True
+    assert manifest["request"].endswith("$export?_outputFormat=application/fhir%2Bndjson")
+    assert (manifest["error"], manifest["deleted"]) == ([], [])
+    assert sorted(exported(client, place)) == [
+        "Group/g1",
+        "Observation/a",
+        "Observation/b",
+        "Observation/c",
+        "Organization/o1",
+        "Patient/p1",
+        "Patient/p2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("$export?_type=Patient", ["Patient/p1", "Patient/p2"]),
+        ("$export?_type=Organization,Group", ["Group/g1", "Organization/o1"]),
+        (
+            "Patient/$export?_type=Patient,Observation",
+            ["Observation/a", "Observation/b", "Observation/c", "Patient/p1", "Patient/p2"],
+        ),
+        (
+            "Group/g1/$export?_type=Patient,Observation",
+            ["Observation/a", "Observation/b", "Patient/p1"],
+        ),
+        (
+            "$export?_type=Observation&_typeFilter=Observation%3Fstatus%3Dpreliminary",
+            ["Observation/b"],
+        ),
+    ],
+)
+def test_types_filters_and_levels_choose(
+    client: APIClient, address: str, expected: list[str]
+) -> None:
+    place = kick_off(client, address)
+    run_until_idle()
+    assert sorted(exported(client, place)) == expected
+
+
+def test_what_is_written_after_the_kick_off_is_not_in_it(
+    client: APIClient, write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "PAGE", 1)
+    place = kick_off(client, "$export?_type=Patient")
+    write({"resourceType": "Patient", "id": "p1", "gender": "male"})
+    write({"resourceType": "Patient", "id": "p0"})
+    assert client.delete("/v1/fhir/Patient/p2").status_code == 204
+    run_until_idle()
+    assert exported(client, place) == ["Patient/p1", "Patient/p2"]
+    first = json.loads(client.get(f"{place}/0").content)
+    assert (first["gender"], first["meta"]["versionId"]) == ("female", "1")
+
+
+def test_since_leaves_out_what_is_older_and_tells_deletions(client: APIClient) -> None:
+    since = timezone.now().isoformat().replace("+", "%2B")
+    assert client.delete("/v1/fhir/Patient/p2").status_code == 204
+    place = kick_off(client, f"$export?_type=Patient&_since={since}")
+    run_until_idle()
+    assert exported(client, place) == []
+    [deleted] = client.get(place).json()["deleted"]
+    bundle = json.loads(client.get(deleted["url"].removeprefix("http://testserver")).content)
+    assert bundle["entry"] == [{"request": {"method": "DELETE", "url": "Patient/p2"}}]
+
+
+def test_elements_narrow_the_lines(client: APIClient) -> None:
+    place = kick_off(client, "$export?_type=Patient&_elements=Patient.gender,Observation.code")
+    run_until_idle()
+    lines = client.get(f"{place}/0").content.splitlines()
+    assert set(json.loads(lines[0])) == {"resourceType", "id", "meta", "gender"}
+
+
+def test_a_crash_in_the_middle_exports_nothing_twice(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "PAGE", 1)
+    place = kick_off(client, "$export?_type=Patient")
+    whole, calls = exporting._page, []
+
+    def crash(*given: Any) -> exporting.Page:
+        calls.append(given)
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        return whole(*given)
+
+    monkeypatch.setattr(exporting, "_page", crash)
+    with pytest.raises(RuntimeError):
+        run_until_idle()
+    DueWork.objects.filter(state="running").update(state="ready", lease_until=None)
+    run_until_idle()
+    assert exported(client, place) == ["Patient/p1", "Patient/p2"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "$export?_outputFormat=csv",
+        "$export?_type=Patients",
+        "Patient/$export?_type=Organization",
+        "$export?_typeFilter=Observation",
+        "$export?_type=Observation&_typeFilter=Observation%3Fcolour%3Dred",
+        "$export?_since=yesterday",
+        "$export?includeAssociatedData=x",
+    ],
+)
+def test_what_can_not_be_done_is_refused_at_once(client: APIClient, address: str) -> None:
+    answer = client.get(f"/v1/fhir/{address}")
+    assert answer.status_code == 400
+    assert answer.json()["issue"][0]["diagnostics"]
+
+
+def test_each_exported_type_needs_its_scope(client: APIClient, live_tenant: Scope) -> None:
+    narrow = client_of(live_tenant, "Patient:read")
+    assert narrow.get("/v1/fhir/$export").status_code == 403
+    assert narrow.get("/v1/fhir/$export?_type=Observation").status_code == 403
+    place = kick_off(narrow, "$export?_type=Patient")
+    run_until_idle()
+    assert exported(narrow, place) == ["Patient/p1", "Patient/p2"]
+    assert client_of(live_tenant, "Observation:read").get(place).status_code == 403
