@@ -63,7 +63,8 @@ _CONTENTS: Final = (
 )
 _PURGE: Final = (
     "DELETE FROM fhir_feed f USING fhir_history h WHERE h.seq = f.seq AND f.number <= %s::bigint"
-    " AND h.xid < (SELECT pg_snapshot_xmin(seen) FROM fhir_feed_state)"
+    " AND pg_visible_in_snapshot(h.xid, (SELECT seen FROM fhir_feed_state))"
+    " AND h.xid <> (SELECT own FROM fhir_feed_state)"
 )
 
 

@@ -173,18 +173,19 @@ def _write_statement(
     replaced = [version.pk for version in batch if version.pk is not None]
     clear = [_array(replaced)] * 3 if replaced else []
     params = [
-        *_resource_columns(batch),
+        *resource_columns(batch),
         *(updated, project),
         *(updated, project, actor),
         *clear,
-        *(project, *_date_columns(batch)),
-        *(project, *_quantity_columns(batch)),
-        *(project, *_string_columns(batch)),
+        *(project, *date_columns(batch)),
+        *(project, *quantity_columns(batch)),
+        *(project, *string_columns(batch)),
     ]
     return Statement(_WRITE_OVER if replaced else _WRITE_NEW, params)
 
 
-def _resource_columns(batch: Sequence[NewVersion]) -> list[object]:
+def resource_columns(batch: Sequence[NewVersion]) -> list[object]:
+    """Return the columns of `fhir_resource`, one array each."""
     return [
         _array(version.key for version in batch),
         _array(version.type_number for version in batch),
@@ -199,7 +200,8 @@ def _resource_columns(batch: Sequence[NewVersion]) -> list[object]:
     ]
 
 
-def _date_columns(batch: Sequence[NewVersion]) -> list[object]:
+def date_columns(batch: Sequence[NewVersion]) -> list[object]:
+    """Return the columns of `fhir_date`, the owner's `self` first."""
     rows = [(v.key, date) for v in batch for date in v.index.dates]
     return [
         _array(owner for owner, _ in rows),
@@ -209,7 +211,8 @@ def _date_columns(batch: Sequence[NewVersion]) -> list[object]:
     ]
 
 
-def _quantity_columns(batch: Sequence[NewVersion]) -> list[object]:
+def quantity_columns(batch: Sequence[NewVersion]) -> list[object]:
+    """Return the columns of `fhir_quantity`, the owner's `self` first."""
     rows = [(v.key, quantity) for v in batch for quantity in v.index.quantities]
     return [
         _array(owner for owner, _ in rows),
@@ -224,7 +227,8 @@ def _quantity_columns(batch: Sequence[NewVersion]) -> list[object]:
     ]
 
 
-def _string_columns(batch: Sequence[NewVersion]) -> list[object]:
+def string_columns(batch: Sequence[NewVersion]) -> list[object]:
+    """Return the columns of `fhir_string`, the owner's `self` first."""
     rows = [(v.key, string) for v in batch for string in v.index.strings]
     return [
         _array(owner for owner, _ in rows),

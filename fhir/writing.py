@@ -29,11 +29,12 @@ from fhir.indexing import index_resource
 from fhir.rows import CurrentRow, NewVersion, write_versions
 from fhir.stored import StoredResource
 from fhir.validation import outcome, validate
-from healthcloud.actors import Actor
+from healthcloud.actors import SYSTEM, Actor
 from healthcloud.tenancy.scope import active_project, active_scope
 
 Resource = Mapping[str, Any] | bytes | str | ParsedResource
 ATTEMPTS = 5
+_SUBSCRIPTION = "Subscription"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,10 @@ class Write:
     ) -> NewVersion:
         """Return the version that follows the current one, stamped and indexed."""
         resource_type = parsed.resource_type
+        if resource_type == _SUBSCRIPTION and self.actor != SYSTEM:
+            from fhir.subscriptions.lifecycle import check
+
+            check(parsed.data, current)
         number = current.version + 1 if current else 1
         content = stamp(parsed, rid=rid, version=number, updated=self.updated, tags=self.tags)
         return NewVersion(
@@ -106,7 +111,17 @@ class Write:
         record_writes(done, actor=self.actor, now=self.updated)
         if written.awaited_by is not None:
             ask_for_dispatch(written.awaited_by)
+        self._run_subscriptions(done)
         return written.keys
+
+    def _run_subscriptions(self, done: Sequence[NewVersion]) -> None:
+        """Let Subscriptions among the written versions begin, change or end."""
+        number = type_number(_SUBSCRIPTION)
+        found = [version for version in done if version.type_number == number]
+        if found:
+            from fhir.subscriptions.lifecycle import written  # it writes, too
+
+            written(found, project=self.project, actor=self.actor, now=self.updated)
 
     def write_all(self, versions: Sequence[NewVersion]) -> None:
         """Write versions, all of them or none; raises VersionConflict."""

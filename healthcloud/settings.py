@@ -226,7 +226,10 @@ WSGI_APPLICATION = "healthcloud.wsgi.application"
 ASGI_APPLICATION = "healthcloud.asgi.application"
 # Paths that answer without end, and websockets: both bypass the request threads.
 STREAMING_ROUTES = {"/v1/events/stream": "healthcloud.events.stream.sse_application"}
-WEBSOCKET_ROUTES = ["healthcloud.events.routing.websocket_urlpatterns"]
+WEBSOCKET_ROUTES = [
+    "healthcloud.events.routing.websocket_urlpatterns",
+    "fhir.subscriptions.routing.websocket_urlpatterns",
+]
 APPEND_SLASH = False
 MIDDLEWARE = [
     "healthcloud.api.request_ids.RequestIdMiddleware",

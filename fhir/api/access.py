@@ -4,10 +4,13 @@ A condition tells by its outcome what is there, and a Bundle's entries are reque
 neither may show to a key that writes what it may not read.
 """
 
+from fhir.documents import JsonObject, ParsedResource
 from fhir.interactions.bundle import Entry
 from fhir.interactions.references import conditional_references
 from fhir.search.parser import parse
 from fhir.search.request import SearchRequest, types_touched
+from fhir.subscriptions.definition import read_definition, rules
+from fhir.writing import refuse_invalid
 from healthcloud.api.principal import Principal
 from healthcloud.errors import Forbidden
 
@@ -33,6 +36,16 @@ def require_condition(principal: Principal, resource_type: str, query: str) -> N
     require_search(principal, parse(resource_type, text))
 
 
+def require_subscription(principal: Principal, resource: JsonObject) -> None:
+    """Refuse a Subscription whose criteria read what the caller may not."""
+    if resource.get("resourceType") != "Subscription":
+        return
+    for rule in rules(read_definition(resource)):
+        require(principal, f"{rule.resource_type}:read")
+        for request in rule.current:
+            require_search(principal, request)
+
+
 def require_entry(principal: Principal, entry: Entry) -> None:
     """Refuse an entry that reads what the caller may not; that it may write is known."""
     if entry.method in {"GET", "HEAD"}:
@@ -45,8 +58,15 @@ def require_entry(principal: Principal, entry: Entry) -> None:
     if entry.method in {"PUT", "PATCH", "DELETE"} and entry.id is None:
         require_condition(principal, entry.resource_type, entry.query)
     if entry.resource is not None:
+        if entry.resource_type == "Subscription":
+            _require_subscription_entry(principal, entry.resource)
         for resource_type, query in conditional_references(entry.resource):
             require_condition(principal, resource_type, query)
+
+
+def _require_subscription_entry(principal: Principal, resource: ParsedResource) -> None:
+    refuse_invalid(resource)  # what is read below must be there
+    require_subscription(principal, resource.data)
 
 
 def _require_read(principal: Principal, entry: Entry) -> None:

@@ -10,6 +10,7 @@ from django.http.response import HttpResponseBase
 from django.utils.http import http_date
 from rest_framework.request import Request
 
+from fhir.api.access import require_subscription
 from fhir.api.negotiation import (
     CONTENT_TYPES,
     Format,
@@ -20,8 +21,9 @@ from fhir.api.negotiation import (
 )
 from fhir.api.outcomes import information, outcome_of
 from fhir.codecs.xml import from_xml, to_xml
-from fhir.documents import JsonObject
+from fhir.documents import JsonObject, parse
 from fhir.stored import StoredResource
+from fhir.writing import refuse_invalid
 from healthcloud.api.errors import ErrorDescription
 from healthcloud.api.views import PlatformView
 from healthcloud.errors import BadRequest
@@ -111,6 +113,15 @@ class FhirView(PlatformView):
         """Return the resource in the body as JSON text; XML is read into it."""
         kind = check_content_type(self.request.content_type or "")
         return as_json(self.raw_body(), kind)
+
+    def sent_for(self, resource_type: str) -> bytes:
+        """Return the body of a write; refuse a Subscription to what the caller may not read."""
+        body = self.sent()
+        if resource_type == "Subscription":
+            resource = parse(body)
+            refuse_invalid(resource)
+            require_subscription(self.principal, resource.data)
+        return body
 
     def raw_body(self) -> bytes:
         """Return the body; refuse an empty one."""

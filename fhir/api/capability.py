@@ -18,6 +18,8 @@ from fhir.operations.operation import Operation
 from fhir.operations.registry import of_system, of_type
 from fhir.patches import PATCH_FORMATS
 from fhir.search.parser import is_searchable
+from fhir.subscriptions.binding import address
+from fhir.subscriptions.topics import advertised
 
 _INTERACTIONS: Final = (
     *("read", "vread", "update", "patch", "delete"),
@@ -26,6 +28,11 @@ _INTERACTIONS: Final = (
 _SYSTEM_INTERACTIONS: Final = ("transaction", "batch", "history-system")
 _RESULT_PARAMETERS: Final = ("_count", "_sort", "_total", "_summary", "_elements")
 _VALIDATE: Final = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
+_WEBSOCKET: Final = "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket"
+_TOPIC: Final = (
+    "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
+    "/capability-subscriptiontopic-canonical"
+)
 DATE: Final = "2026-11-22"
 VERSION: Final = "0.1.0"
 
@@ -49,11 +56,11 @@ def capability_statement(base: str) -> JsonObject:
         "fhirVersion": "4.0.1",
         "format": [FHIR_JSON, FHIR_XML, "json", "xml"],
         "patchFormat": [*PATCH_FORMATS],
-        "rest": [_rest()],
+        "rest": [_rest(base)],
     }
 
 
-def _rest() -> JsonObject:
+def _rest(base: str) -> JsonObject:
     return {
         "mode": "server",
         "security": {
@@ -65,6 +72,7 @@ def _rest() -> JsonObject:
             ),
         },
         "resource": [_resource(name) for name in resource_types()],
+        "extension": [{"url": _WEBSOCKET, "valueUri": address(base)}],
         "interaction": [{"code": code} for code in _SYSTEM_INTERACTIONS],
         "searchParam": [
             {"name": name, "type": "string" if name == "_elements" else "token"}
@@ -74,10 +82,15 @@ def _rest() -> JsonObject:
     }
 
 
+def _topics() -> list[JsonObject]:
+    return [{"url": _TOPIC, "valueCanonical": topic.url} for topic in advertised()]
+
+
 def _resource(name: str) -> JsonObject:
     known = [p for p in search_parameters(name).values() if is_searchable(p)]
     return {
         "type": name,
+        **({"extension": _topics()} if name == "Subscription" else {}),
         "profile": f"http://hl7.org/fhir/StructureDefinition/{name}",
         "interaction": [{"code": code} for code in _INTERACTIONS],
         "versioning": "versioned-update",

@@ -11,6 +11,7 @@ from fhir.api.views.jobs import JobFileView, JobView
 from fhir.api.views.metadata import MetadataView
 from fhir.api.views.operation import routes
 from fhir.api.views.system import SystemHistoryView, SystemView, UnknownFhirView
+from fhir.api.views.topics import TopicsView, TopicView
 from fhir.api.views.type import SearchView, TypeHistoryView, TypeView
 from fhir.api.views.validate import InstanceValidateView, ValidateView
 
@@ -29,6 +30,8 @@ urlpatterns: list[URLPattern] = [
     path("fhir/metadata", MetadataView.as_view()),
     path("fhir", SystemView.as_view()),
     path("fhir/", SystemView.as_view(schema=None)),
+    path("fhir/SubscriptionTopic", TopicsView.as_view()),
+    path("fhir/SubscriptionTopic/<str:slug>", TopicView.as_view()),
     path("fhir/_history", SystemHistoryView.as_view()),
     path("fhir/_jobs/<str:id>", JobView.as_view()),
     path("fhir/_jobs/<str:id>/<int:number>", JobFileView.as_view()),

@@ -13,7 +13,8 @@ from typing import Final
 import orjson
 
 from healthcloud import http
-from healthcloud.events import queries, signing, webhooks
+from healthcloud.events import channels, queries, signing, webhooks
+from healthcloud.events.channels import Message
 from healthcloud.events.models import Delivery, DeliveryAttempt, Event, Webhook
 from healthcloud.events.numbering import number_committed
 from healthcloud.secrets import open_sealed
@@ -41,9 +42,8 @@ class Request:
     """What one attempt sends, read before the connection is opened."""
 
     delivery_id: str
-    url: str
+    message: Message
     headers: dict[str, str]
-    body: bytes
     allow_loopback: bool
     started_at: datetime
 
@@ -84,26 +84,42 @@ def _prepare(delivery_id: str, now: datetime) -> Request | None:
     delivery = rows.filter(id=delivery_id, status=Delivery.Status.PENDING).first()
     if delivery is None or delivery.webhook.status != Webhook.Status.ACTIVE:
         return None
-    webhook, event = delivery.webhook, delivery.event
-    if event.sequence is None:
-        number_committed()
-        event.refresh_from_db(fields=["sequence"])
-    body = _body(event, scope)
+    message = _compose(delivery, now)
+    if message is None:
+        delivery.status, delivery.next_attempt_at = Delivery.Status.FAILED, None
+        delivery.last_error = "nothing_to_send"
+        delivery.save(update_fields=["status", "next_attempt_at", "last_error"])
+        return None
+    kind = {"content-type": message.content_type} if message.content_type else {}
+    return Request(
+        delivery_id=delivery.id,
+        message=message,
+        headers={**message.headers, **kind, **_signature(delivery, message, now)},
+        allow_loopback=webhooks.loopback_allowed(scope),
+        started_at=now,
+    )
+
+
+def _compose(delivery: Delivery, now: datetime) -> Message | None:
+    """Return what a delivery sends: its event, or what its channel makes of its content."""
+    event, channel = delivery.event, channels.channel_of(delivery.webhook)
+    if event is not None:
+        if event.sequence is None:
+            number_committed()
+            event.refresh_from_db(fields=["sequence"])
+        body = _body(event, active_scope())
+        return Message(delivery.webhook.url, body, content_type="application/json")
+    return channel.compose(delivery, now=now) if channel else None
+
+
+def _signature(delivery: Delivery, message: Message, now: datetime) -> dict[str, str]:
+    webhook, scope = delivery.webhook, active_scope()
     secrets = [open_sealed(scope, webhook.secret)]
     expires_at = webhook.previous_secret_expires_at
     if webhook.previous_secret is not None and expires_at is not None and expires_at > now:
         secrets.append(open_sealed(scope, webhook.previous_secret))
-    return Request(
-        delivery_id=delivery.id,
-        url=webhook.url,
-        headers={
-            "content-type": "application/json",
-            **signing.headers(secrets, message_id=event.event_id, at=now, body=body),
-        },
-        body=body,
-        allow_loopback=webhooks.loopback_allowed(scope),
-        started_at=now,
-    )
+    name = delivery.event.event_id if delivery.event else delivery.id
+    return signing.headers(secrets, message_id=name, at=now, body=message.body)
 
 
 def _body(event: Event, scope: Scope) -> bytes:
@@ -115,7 +131,7 @@ def _body(event: Event, scope: Scope) -> bytes:
 def _send(request: Request) -> Answer:
     client = http.OutboundClient(
         allow_loopback=request.allow_loopback,
-        timeout=TIMEOUT_SECONDS,
+        timeout=request.message.timeout or TIMEOUT_SECONDS,
         max_response_bytes=EXCERPT_BYTES,
         truncate_response=True,
         retries=0,
@@ -123,8 +139,9 @@ def _send(request: Request) -> Answer:
     )
     started = time.monotonic()
     try:
+        message = request.message
         response = client.request(
-            "POST", request.url, headers=request.headers, content=request.body, route="/…"
+            message.method, message.url, headers=request.headers, content=message.body, route="/…"
         )
     except http.OutboundError as failure:
         elapsed_ms = int((time.monotonic() - started) * 1000)
@@ -140,12 +157,16 @@ def _settle(request: Request, answer: Answer, now: datetime) -> datetime | None:
         return None  # deleted with its webhook while we waited
     webhook = webhooks.lock_webhook(delivery.webhook_id)
     _write_attempt(delivery, request, answer)
+    channel = channels.channel_of(webhook)
     if answer.delivered:
         _mark_delivered(delivery, webhook, request.started_at)
+        if channel is not None:
+            channel.delivered(delivery, now=now)
         return None
     webhook.consecutive_failures += 1
     webhook.save(update_fields=["consecutive_failures"])
-    due_at = _schedule_next(delivery, answer, now)
+    again = channel is None or channel.refused(delivery, reason=answer.error, now=now)
+    due_at = _schedule_next(delivery, answer, now, again=again)
     if answer.status_code == 410:
         webhooks.stop(webhook, status=Webhook.Status.DISABLED, reason="gone", now=now)
         return None
@@ -184,9 +205,11 @@ def _mark_delivered(delivery: Delivery, webhook: Webhook, at: datetime) -> None:
         webhook.save(update_fields=["consecutive_failures"])
 
 
-def _schedule_next(delivery: Delivery, answer: Answer, now: datetime) -> datetime | None:
+def _schedule_next(
+    delivery: Delivery, answer: Answer, now: datetime, *, again: bool
+) -> datetime | None:
     step = delivery.schedule_step
-    if step >= len(RETRY_SECONDS):
+    if step >= len(RETRY_SECONDS) or not again:
         delivery.status = Delivery.Status.FAILED
         delivery.next_attempt_at = None
     else:

@@ -302,6 +302,18 @@ _TYPES: Final = (
     _type("fhir.resource.created", "A resource was created.", "resource_type id", "version"),
     _type("fhir.resource.updated", "A resource was updated.", "resource_type id", "version"),
     _type("fhir.resource.deleted", "A resource was deleted.", "resource_type id", "version"),
+    _type(
+        "fhir.subscription.notified",
+        "A FHIR Subscription on a websocket has new notifications.",
+        "subscription_id",
+        "number:number",
+    ),
+    _type(
+        "subscription.failed",
+        "A FHIR Subscription is in error: its endpoint refused the handshake or failed too often.",
+        "subscription_id reason",
+        severity="warning",
+    ),
     _type("webhook.test", "A test that was asked for.", "webhook_id"),
     _type(
         "webhook.disabled",

@@ -39,6 +39,23 @@ def create(webhook: Webhook, events: Sequence[Event], *, now: datetime) -> list[
     return rows
 
 
+def create_content(webhook: Webhook, contents: Sequence[str], *, now: datetime) -> list[Delivery]:
+    """Create the deliveries of a channel's own contents and ask for them to be made."""
+    rows = Delivery.objects.bulk_create(
+        Delivery(
+            project_id=webhook.project_id,
+            webhook=webhook,
+            content=content,
+            next_attempt_at=now,
+            created_at=now,
+        )
+        for content in contents
+    )
+    for row in rows:
+        _ask(row)
+    return rows
+
+
 def restart(rows: Sequence[Delivery], *, now: datetime) -> None:
     """Begin the schedule of locked deliveries anew."""
     for row in rows:

@@ -90,7 +90,11 @@ class Listener(models.Model):
 
 
 class Webhook(ProjectScoped):
-    """A URL that receives signed events; `project_id` is empty for those of every project."""
+    """A URL that receives signed events; `project_id` is empty for those of every project.
+
+    One of another purpose than `events` belongs to what `subject` names (a FHIR Subscription) and
+    is changed with it; its channel composes what is sent (`healthcloud.events.channels`).
+    """
 
     class Status(models.TextChoices):
         """Paused by us after failures; disabled by the receiver (410) or by its owner."""
@@ -100,6 +104,8 @@ class Webhook(ProjectScoped):
         DISABLED = "disabled"
 
     id = models.CharField(primary_key=True, max_length=40, default=new_webhook_id)
+    purpose = models.CharField(max_length=20, default="events")
+    subject = models.CharField(max_length=100, blank=True, default="")
     url = models.CharField(max_length=2000)
     description = models.CharField(max_length=500, blank=True, default="")
     types = ArrayField(models.CharField(max_length=80))
@@ -116,6 +122,7 @@ class Webhook(ProjectScoped):
     class Meta:
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["project_id", "-created_at"], name="webhook_project"),
+            models.Index(fields=["purpose", "subject"], name="webhook_subject"),
         ]
 
     def __str__(self) -> str:
@@ -123,7 +130,10 @@ class Webhook(ProjectScoped):
 
 
 class Delivery(ProjectScoped):
-    """One event on its way to one webhook; repeated deliveries keep the row and the event's id."""
+    """One event on its way to one webhook; repeated deliveries keep the row and the event's id.
+
+    A channel's delivery has no event; `content` is the channel's own name of what it carries.
+    """
 
     class Status(models.TextChoices):
         """Pending until delivered, or failed after the last attempt of the schedule."""
@@ -134,7 +144,8 @@ class Delivery(ProjectScoped):
 
     id = models.CharField(primary_key=True, max_length=40, default=new_delivery_id)
     webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
-    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries")
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries", null=True)
+    content = models.CharField(max_length=100, blank=True, default="")
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     attempt_count = models.IntegerField(default=0)
     schedule_step = models.IntegerField(default=0)

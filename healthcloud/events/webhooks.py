@@ -10,7 +10,7 @@ from healthcloud import http
 from healthcloud.actors import SYSTEM, Actor
 from healthcloud.audit import services as audit
 from healthcloud.errors import Conflict, NotFound, ValidationFailed
-from healthcloud.events import catalog, deliveries, listeners, signing
+from healthcloud.events import catalog, channels, deliveries, listeners, signing
 from healthcloud.events.models import Delivery, Webhook
 from healthcloud.events.services import publish
 from healthcloud.secrets import seal
@@ -48,6 +48,15 @@ class WebhookNotActive(Conflict):
     """The webhook is paused or disabled."""
 
 
+class WebhookOwned(Conflict):
+    """The webhook belongs to a resource and is changed with it."""
+
+    def __init__(self, webhook: Webhook) -> None:
+        super().__init__(
+            f"Webhook `{webhook.id}` belongs to {webhook.subject}; change that resource instead."
+        )
+
+
 def loopback_allowed(scope: Scope) -> bool:
     """Say whether receivers on this machine may be called: in a sandbox, if settings allow it."""
     return scope.environment == "sandbox" and settings.ALLOW_LOOPBACK_WEBHOOKS
@@ -67,8 +76,8 @@ def create_webhook(
     Raises WebhookUrlRefused, TooManyWebhooks, ValidationFailed for a type that doesn't exist.
     """
     scope = active_scope()
-    _check_url(url, scope)
-    if Webhook.objects.count() >= MAX_WEBHOOKS:
+    check_url(url, scope)
+    if Webhook.objects.filter(purpose="events").count() >= MAX_WEBHOOKS:
         raise TooManyWebhooks(f"A project has at most {MAX_WEBHOOKS} webhooks. Delete one first.")
     secret = signing.new_secret()
     webhook = Webhook.objects.create(
@@ -93,9 +102,9 @@ def update_webhook(
 
     Activating a paused webhook also sends what it missed; a disabled one begins anew.
     """
-    webhook = lock_webhook(webhook_id)
+    webhook = _lock_own(webhook_id)
     if "url" in changes:
-        _check_url(str(changes["url"]), active_scope())
+        check_url(str(changes["url"]), active_scope())
     if "types" in changes:
         for pattern in changes["types"]:  # type: ignore[attr-defined]  # a list, by the serializer
             catalog.check_pattern(pattern)
@@ -126,10 +135,56 @@ def _change_status(webhook: Webhook, status: str, now: datetime) -> None:
 
 def delete_webhook(*, webhook_id: str, actor: Actor, now: datetime) -> None:
     """Delete a webhook with its deliveries; raise WebhookNotFound."""
-    webhook = lock_webhook(webhook_id)
+    webhook = _lock_own(webhook_id)
     listeners.detach(LISTENER, webhook.id)
     _audit(webhook, "webhook.delete", actor, now)
     webhook.delete()
+
+
+def open_channel(*, purpose: str, subject: str, url: str, actor: Actor, now: datetime) -> Webhook:
+    """Return the webhook through which a resource's messages go, made or changed to the URL.
+
+    It takes no events; what was pending goes on. Raises WebhookUrlRefused.
+    """
+    scope = active_scope()
+    check_url(url, scope)
+    webhook, created = Webhook.objects.select_for_update().get_or_create(
+        project_id=scope.project_id or "",
+        purpose=purpose,
+        subject=subject,
+        defaults={
+            "url": url,
+            "types": [],
+            "secret": seal(scope, signing.new_secret()),
+            "created_at": now,
+            "updated_at": now,
+        },
+    )
+    if not created:
+        webhook.url, webhook.updated_at = url, now
+        webhook.status, webhook.status_reason = Webhook.Status.ACTIVE, ""
+        webhook.consecutive_failures = 0
+        webhook.save()
+        deliveries.resume(webhook, now=now)
+    _audit(webhook, "webhook.create" if created else "webhook.update", actor, now)
+    return webhook
+
+
+def close_channel(*, purpose: str, subject: str, delete: bool, now: datetime) -> None:
+    """Stop sending a resource's messages; with `delete` forget them and their log."""
+    rows = Webhook.objects.filter(purpose=purpose, subject=subject)
+    if delete:
+        rows.delete()
+    else:
+        rows.update(status=Webhook.Status.DISABLED, status_reason="owner", updated_at=now)
+
+
+def _lock_own(webhook_id: str) -> Webhook:
+    """Return a locked webhook that its owner may change here; raise WebhookOwned."""
+    webhook = lock_webhook(webhook_id)
+    if channels.channel_of(webhook) is not None:
+        raise WebhookOwned(webhook)
+    return webhook
 
 
 def rotate_secret(*, webhook_id: str, actor: Actor, now: datetime) -> tuple[Webhook, str]:
@@ -147,7 +202,7 @@ def rotate_secret(*, webhook_id: str, actor: Actor, now: datetime) -> tuple[Webh
 
 def send_test(*, webhook_id: str, actor: Actor, now: datetime) -> Delivery:
     """Send a `webhook.test` event to this webhook alone; raise WebhookNotActive if it's paused."""
-    webhook = require_active(lock_webhook(webhook_id))
+    webhook = require_active(_lock_own(webhook_id))
     event = publish(
         type="webhook.test",
         payload={"webhook_id": webhook.id},
@@ -202,6 +257,9 @@ def stop(webhook: Webhook, *, status: str, reason: str, now: datetime) -> None:
         now=now,
         project_id=webhook.project_id or None,
     )
+    channel = channels.channel_of(webhook)
+    if channel is not None:
+        channel.stopped(webhook, reason=reason, now=now)
 
 
 def find_webhook(webhook_id: str) -> Webhook:
@@ -230,7 +288,8 @@ def require_active(webhook: Webhook) -> Webhook:
     return webhook
 
 
-def _check_url(url: str, scope: Scope) -> None:
+def check_url(url: str, scope: Scope) -> None:
+    """Refuse a URL that can never be called; raise WebhookUrlRefused."""
     try:
         http.check_url(url, allow_loopback=loopback_allowed(scope))
     except http.OutboundError as error:

@@ -31,7 +31,7 @@ class InstanceView(FhirView):
     def put(self, request: Request, resource_type: str, id: str) -> HttpResponse:
         """Store the next version, or the first."""
         check_type(resource_type)
-        parsed = parse(self.sent())
+        parsed = parse(self.sent_for(resource_type))
         if parsed.id is None:
             raise ResourceMismatch(f"The body must have the id `{id}`, as the address.", param="id")
         result = store.update(
@@ -49,6 +49,8 @@ class InstanceView(FhirView):
         """Apply a patch; what it tests and answers is read, too."""
         check_type(resource_type)
         require(self.principal, f"{resource_type}:read")
+        if resource_type == "Subscription":  # it may ask for anything once it is patched
+            require(self.principal, "fhir:read")
         result = patch(
             resource_type=resource_type,
             id=id,

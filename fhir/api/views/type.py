@@ -35,7 +35,7 @@ class TypeView(FhirView):
         if condition:
             require_condition(self.principal, resource_type, condition)
         result = store.create(
-            resource=self.sent(),
+            resource=self.sent_for(resource_type),
             resource_type=resource_type,
             actor=self.actor,
             now=self.now,
@@ -48,7 +48,7 @@ class TypeView(FhirView):
         result = store.update_where(
             resource_type=resource_type,
             criteria=self.condition(resource_type),
-            resource=self.sent(),
+            resource=self.sent_for(resource_type),
             actor=self.actor,
             now=self.now,
             if_match=request.headers.get("If-Match"),

@@ -226,7 +226,7 @@ def test_numbers_that_all_are_past_are_forgotten_and_never_given_again(
         consumers.attach("probe", "1")
     create(live_tenant, "a", alice_actor, now)
     consumers.dispatch(live_tenant)
-    with tenant_scope(live_tenant):  # a later snapshot, in which everything is older
+    with tenant_scope(live_tenant):  # a later snapshot, which sees what was numbered
         number_changes()
     consumers.purge(live_tenant)
     with tenant_scope(live_tenant):
