@@ -13,8 +13,9 @@ from fhir.documents import JsonObject
 class StoredResource:
     """One version of a resource.
 
-    `content` is the JSON text to answer with. `created` says that this write made the resource;
-    `key` is the hash by which references find it (0 where it was not asked for).
+    `content` is the JSON text to answer with. `created` says that this write made the resource,
+    `is_new` that it made the version; `key` is the hash by which references find it (0 where it
+    was not asked for).
     """
 
     resource_type: str
@@ -23,6 +24,7 @@ class StoredResource:
     updated_at: datetime
     content: bytes
     created: bool = False
+    is_new: bool = False
     key: int = field(default=0, compare=False, repr=False)
 
     @cached_property

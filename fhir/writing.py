@@ -174,5 +174,6 @@ def stored(
         updated_at=updated,
         content=version.content or b"",
         created=created,
+        is_new=True,
         key=version.key,
     )

@@ -1,6 +1,6 @@
 """What all views of /v1/fhir share: scopes by type and verb, bytes out, errors as outcomes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 import msgspec
@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from django.utils.http import http_date
 from rest_framework.request import Request
 
-from fhir.api.access import require_subscription
+from fhir.api.access import require, require_subscription
 from fhir.api.negotiation import (
     CONTENT_TYPES,
     Format,
@@ -22,6 +22,7 @@ from fhir.api.negotiation import (
 from fhir.api.outcomes import information, outcome_of
 from fhir.codecs.xml import from_xml, to_xml
 from fhir.documents import JsonObject, parse
+from fhir.interactions.provenance import read_provenance, record_provenance
 from fhir.stored import StoredResource
 from fhir.writing import refuse_invalid
 from healthcloud.api.errors import ErrorDescription
@@ -141,6 +142,10 @@ class FhirView(PlatformView):
     ) -> HttpResponse:
         """Return a response in the client's format; as JSON, stored bytes go out as they are."""
         body = orjson.dumps(content) if isinstance(content, dict) else content or b""
+        if isinstance(content, dict) and "resourceType" not in content:  # a manifest of files
+            return HttpResponse(
+                body, status=status, content_type="application/json", headers=headers
+            )
         if body and (self.format != "json" or "_pretty" in self._query_text):
             body = spelled(
                 body, self.format, pretty=self.request.query_params.get("_pretty") == "true"
@@ -153,8 +158,21 @@ class FhirView(PlatformView):
     def _query_text(self) -> str:
         return str(self.request._request.META.get("QUERY_STRING", ""))
 
+    def record_provenance(self, references: Sequence[str]) -> None:
+        """Store the Provenance of the header `X-Provenance` for versions that were written."""
+        header = self.request.headers.get("X-Provenance")
+        if header is None:
+            return
+        provenance = read_provenance(header)
+        require(self.principal, "Provenance:write")
+        if references:
+            record_provenance(
+                provenance=provenance, references=references, actor=self.actor, now=self.now
+            )
+
     def written(self, resource: StoredResource, *, status: int | None = None) -> HttpResponse:
         """Return the answer to a write: 201 or 200, and what `Prefer: return` asks for."""
+        self.record_provenance([resource.versioned_reference] if resource.is_new else [])
         code = status or (201 if resource.created else 200)
         wish = self.prefer.get("return", "representation")
         content: bytes | JsonObject | None = resource.content

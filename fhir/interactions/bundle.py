@@ -65,6 +65,8 @@ class Answer:
     last_modified: str = ""
     outcome: JsonObject | None = None
     is_read: bool = False
+    is_new: bool = False
+    """Whether the entry made the version at `location`."""
 
 
 def read_entries(bundle: ParsedResource) -> list[Entry]:
@@ -184,6 +186,7 @@ def answer_written(resource: StoredResource) -> Answer:
         location=resource.versioned_reference,
         etag=resource.etag,
         last_modified=instant(resource.updated_at),
+        is_new=resource.is_new,
     )
 
 

@@ -51,7 +51,7 @@ def patched(
     *,
     targets: Mapping[str, str] = MappingProxyType({}),
 ) -> NewVersion:
-    """Return the version that a patch makes of the current one, references to targets resolved."""
+    """Return the version that a patch makes of the current one, and links to targets resolved."""
     if current is None:
         raise ResourceNotFound(resource_type, rid)
     if current.content is None:

@@ -70,6 +70,7 @@ class InstanceView(FhirView):
             now=self.now,
             if_match=request.headers.get("If-Match"),
         )
+        self.record_provenance([f"{resource_type}/{id}/_history/{version}"] if version else [])
         headers = {"ETag": f'W/"{version}"'} if version else None
         return self.answer(None, status=204, headers=headers)
 

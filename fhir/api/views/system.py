@@ -46,6 +46,7 @@ class SystemView(FhirView):
                 failed=self.failed,
                 permit=self.permit,
             )
+        self.record_provenance([answer.location for answer in answers if answer.is_new])
         wish = self.prefer.get("return", "representation")
         return self.answer(response_bundle(f"{kind}-response", answers, wish=wish))
 

@@ -13,6 +13,7 @@ from fhir.api.history import history_links, history_options
 from fhir.api.negotiation import FORM, check_content_type
 from fhir.api.outcomes import information
 from fhir.bundles import historyset, searchset
+from fhir.errors import NotSupported
 from fhir.identity import check_type
 from fhir.interactions.patch import patch_where
 from fhir.patches import read_patch
@@ -69,6 +70,8 @@ class TypeView(FhirView):
 
     def delete(self, request: Request, resource_type: str) -> HttpResponse:
         """Delete the one resource that matches the query."""
+        if "X-Provenance" in request.headers:
+            raise NotSupported("This server takes no X-Provenance with a conditional delete yet.")
         version = store.delete_where(
             resource_type=resource_type,
             criteria=self.condition(resource_type),
