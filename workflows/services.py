@@ -21,6 +21,8 @@ from workflows import queries
 from workflows.availability import missing
 from workflows.definition import Definition, Problem
 from workflows.models import Workflow, WorkflowVersion
+from workflows.triggers import services as triggers
+from workflows.triggers.services import put_in_force
 from workflows.validation import validate
 
 Json = Mapping[str, Any]
@@ -185,6 +187,7 @@ def delete_workflow(*, slug: str, actor: Actor, now: datetime) -> None:
     workflow = _locked(slug)
     workflow.deleted_at = now
     workflow.save(update_fields=["deleted_at"])
+    triggers.end(workflow)
     _note("workflow.delete", workflow, actor, now)
     publish_event(type="workflow.deleted", payload={"workflow_id": slug}, actor=actor, now=now)
 
@@ -233,6 +236,7 @@ def _point_to(workflow: Workflow, number: int, actor: Actor, now: datetime) -> W
         return workflow
     workflow.published_number = number
     workflow.updated_at = now
+    put_in_force(workflow, queries.version(workflow, number).definition, now)
     workflow.save(update_fields=["published_number", "updated_at"])
     _note("workflow.publish", workflow, actor, now, version=number)
     publish_event(

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from workflows.models import Run, StepRun, Task, Workflow, WorkflowVersion
+from workflows.models import Run, StepRun, Task, Trigger, Workflow, WorkflowVersion
 
 Json = dict[str, Any]
 
@@ -99,6 +99,26 @@ def step(item: StepRun) -> Json:
         "started_at": stamp(item.started_at),
         "finished_at": stamp(item.finished_at),
         "duration_ms": _milliseconds(item.started_at, item.finished_at),
+    }
+
+
+def trigger(item: Trigger, environment_id: str) -> Json:
+    """Return a trigger; a webhook's with its address."""
+    is_hook = item.kind == "webhook"
+    return {
+        "id": item.id,
+        "object": "workflow_trigger",
+        "project_id": item.project_id,
+        "name": item.name,
+        "kind": item.kind,
+        "definition": item.spec,
+        "active": item.active,
+        "url": f"/v1/hooks/{environment_id}/{item.id}" if is_hook else None,
+        "has_secret": item.sealed is not None if is_hook else None,
+        "due_at": stamp(item.due_at),
+        "fired_at": stamp(item.fired_at),
+        "last_error": item.last_error or None,
+        "created_at": stamp(item.created_at),
     }
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from workflows.api import runs, tasks, workflows
+from workflows.api import runs, tasks, triggers, workflows
 
 urlpatterns = [
     path("workflows", workflows.Workflows.as_view()),
@@ -22,6 +22,12 @@ urlpatterns = [
     path("workflows/<str:slug>/publish", workflows.Publish.as_view()),
     path("workflows/<str:slug>/validate", workflows.Validate.as_view()),
     path("workflows/<str:slug>/export", workflows.Export.as_view()),
+    path("workflows/<str:slug>/triggers", triggers.Triggers.as_view()),
+    path(
+        "workflows/<str:slug>/triggers/<str:name>/rotate-secret",
+        triggers.RotateTriggerSecret.as_view(),
+    ),
+    path("hooks/<str:environment_id>/<str:trigger_id>", triggers.Hook.as_view()),
     path("tasks", tasks.Tasks.as_view()),
     path("tasks/<str:task_id>", tasks.TaskDetail.as_view()),
     path("tasks/<str:task_id>/decide", tasks.DecideTask.as_view()),
