@@ -4,7 +4,7 @@ from typing import Final
 from urllib.parse import quote as percent_encode
 
 from workflows.definition import Step
-from workflows.expressions import Roots, resolve
+from workflows.expressions import Roots, resolve, resolve_list
 from workflows.kinds import KINDS
 from workflows.state import Json
 
@@ -31,6 +31,8 @@ def resolved_arguments(step: Step, roots: Roots) -> Json:
             continue
         if (step.kind, name) in QUERIES:
             resolved[name] = resolve(value, roots, _quote)
+        elif argument is not None and argument.type == "list":
+            resolved[name] = resolve_list(value, roots)
         elif (step.kind, name) in _AS_WRITTEN:
             resolved[name] = value
         else:

@@ -69,6 +69,14 @@ class Expression:
             return results
         return results[0] if results else None
 
+    def collection(self, roots: Roots) -> Json:
+        """Return the values as a list, also where there is one or none; a path to a text stays."""
+        if self.plain is not None:
+            found, value = _walk(roots, self.plain)
+            if found:
+                return [] if value is None else value
+        return self._results(roots)
+
     def holds(self, roots: Roots) -> bool:
         """Return the value as a condition: empty counts as false; other types are errors."""
         value = self.evaluate(roots)
@@ -171,6 +179,15 @@ def resolve(value: Json, roots: Roots, quote: Quote | None = None) -> Json:
     if isinstance(value, list):
         return [resolve(member, roots, quote) for member in value]
     return value
+
+
+def resolve_list(value: Json, roots: Roots) -> Json:
+    """Resolve what has to be a list: an expression gives all its values, not one alone."""
+    if isinstance(value, str) and "{{" in value:
+        template = parse_template(value)
+        if len(template.parts) == 1 and isinstance(template.parts[0], Expression):
+            return template.parts[0].collection(roots)
+    return resolve(value, roots)
 
 
 def find_templates(value: Json, at: str = "") -> Iterator[tuple[str, str]]:

@@ -1,10 +1,13 @@
 """Reads of workflows, runs and tasks, inside a tenant scope."""
 
+from typing import Any
+
 from django.db.models import QuerySet
 
 from healthcloud.errors import Conflict, NotFound
 from healthcloud.tenancy.scope import active_project
-from workflows.models import Run, StepRun, Task, Workflow, WorkflowVersion
+from workflows.comparing import compare
+from workflows.models import Run, StepRun, StoredValue, Task, Workflow, WorkflowVersion
 
 
 class WorkflowNotFound(NotFound):
@@ -77,6 +80,19 @@ def version(workflow: Workflow, number: int | None = None) -> WorkflowVersion:
     return found
 
 
+def difference(workflow: Workflow, old: int | None, new: int | None) -> dict[str, Any]:
+    """Return what differs between two versions; None is the published one, and the draft."""
+    before = version(workflow, old)
+    after = workflow.draft if new is None else version(workflow, new).definition
+    return {
+        "object": "workflow_diff",
+        "workflow_id": workflow.slug,
+        "from": before.number,
+        "to": "draft" if new is None else new,
+        "changes": compare(before.definition, after),
+    }
+
+
 def runs() -> QuerySet[Run]:
     """Return the runs of the active scope."""
     return Run.objects.all()
@@ -105,4 +121,19 @@ def task(task_id: str) -> Task:
     found = tasks().filter(id=task_id).first()
     if found is None:
         raise TaskNotFound(task_id)
+    return found
+
+
+class ValueNotFound(NotFound):
+    """The run has no such stored value."""
+
+    def __init__(self, value_id: str) -> None:
+        super().__init__(f"The run has no stored value `{value_id[:60]}`.", param="id")
+
+
+def stored_value(run: Run, value_id: str) -> StoredValue:
+    """Return an input or output that is too large for its step's row; raise ValueNotFound."""
+    found = StoredValue.objects.filter(run=run, id=value_id).first()
+    if found is None:
+        raise ValueNotFound(value_id)
     return found

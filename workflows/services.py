@@ -68,14 +68,19 @@ class StaleRevision(PreconditionFailed):
 
 def check(definition: object) -> tuple[Definition | None, list[Problem]]:
     """Return the parsed definition (None with errors) and all problems, also missing assets."""
+    parsed, problems = check_shape(definition)
+    if parsed is not None:
+        problems.extend(missing(parsed))
+    failed = any(problem.severity == "error" for problem in problems)
+    return (None if failed else parsed), problems
+
+
+def check_shape(definition: object) -> tuple[Definition | None, list[Problem]]:
+    """Return the parsed definition and its problems, whatever the project has of what it names."""
     if len(json.dumps(definition, default=str)) > MAX_BYTES:
         return None, [Problem(None, "", f"A definition has at most {MAX_BYTES} bytes.")]
     parsed = validate(definition)
-    problems = list(parsed.problems)
-    if parsed.definition is not None:
-        problems.extend(missing(parsed.definition))
-    failed = any(problem.severity == "error" for problem in problems)
-    return (None if failed else parsed.definition), problems
+    return parsed.definition, list(parsed.problems)
 
 
 @transaction.atomic

@@ -95,8 +95,10 @@ class _Visit:
         yield from self.branches(step, place)
         yield from self.body(step, place)
         yield from self.held(step.otherwise, place)
-        for handler in (step.on_timeout, step.on_error, step.compensate):
-            yield from self.held(handler or (), place)
+        yield from self.held(step.on_error or (), place)
+        self.certain.add(step.id)  # what follows has its output
+        yield from self.held(step.on_timeout or (), place)
+        yield from self.held(step.compensate or (), place)
         for_sure = self.certain if step.kind == "parallel" else set()
         self.certain = known | for_sure
         survives = step.on_error is not None or step.continue_on_error

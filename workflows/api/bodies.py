@@ -45,6 +45,30 @@ class RetryBody(serializers.Serializer[object]):
     """`POST /v1/workflows/runs/{id}/retry`."""
 
     from_step = serializers.CharField(max_length=63, required=False)
+    version = serializers.IntegerField(min_value=1, required=False)
+
+
+class RerunBody(serializers.Serializer[object]):
+    """`POST /v1/workflows/runs/{id}/rerun`; without `input` the run's own is used again."""
+
+    input = _Mapping(required=False)
+
+
+class PromoteBody(serializers.Serializer[object]):
+    """`POST /v1/workflows/{slug}/promote`."""
+
+    version = serializers.IntegerField(min_value=1, required=False)
+    definition = _Mapping(required=False)
+    force = serializers.BooleanField(required=False)
+    dry_run = serializers.BooleanField(required=False)
+
+
+class TemplateBody(serializers.Serializer[object]):
+    """`POST /v1/workflows/templates/{template_id}`."""
+
+    answers = _Mapping(required=False)
+    slug = serializers.CharField(max_length=63, required=False)
+    publish = serializers.BooleanField(required=False)
 
 
 class SignalBody(serializers.Serializer[object]):

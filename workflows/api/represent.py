@@ -3,7 +3,16 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from workflows.models import Run, StepRun, Task, Trigger, Workflow, WorkflowVersion
+from workflows.models import (
+    Run,
+    StepRun,
+    StoredValue,
+    Task,
+    Trigger,
+    Workflow,
+    WorkflowVersion,
+)
+from workflows.promotion import Promotion
 
 Json = dict[str, Any]
 
@@ -55,6 +64,18 @@ def version(item: WorkflowVersion) -> Json:
     }
 
 
+def promotion(slug: str, item: Promotion) -> Json:
+    """Return what a promotion came to."""
+    return {
+        "object": "workflow_promotion",
+        "workflow_id": slug,
+        "promoted": item.workflow is not None,
+        "from_version": item.number,
+        "published_version": item.workflow.published_number if item.workflow else None,
+        "missing": [problem.as_dict() for problem in item.missing],
+    }
+
+
 def run(item: Run) -> Json:
     """Return a run."""
     return {
@@ -70,11 +91,26 @@ def run(item: Run) -> Json:
         "error": item.error,
         "metadata": item.metadata,
         "restarts": item.restarts,
+        "parent_run_id": item.parent or None,
+        "depth": item.depth,
+        "held": item.held,
+        "deadline_at": stamp(item.deadline_at),
         "resume_at": stamp(item.resume_at),
         "created_at": stamp(item.created_at),
         "started_at": stamp(item.started_at),
         "finished_at": stamp(item.finished_at),
         "duration_ms": _milliseconds(item.started_at, item.finished_at),
+    }
+
+
+def stored_value(item: StoredValue) -> Json:
+    """Return a stored input or output; a sensitive one is empty once its run is over."""
+    return {
+        "id": item.id,
+        "object": "workflow_value",
+        "run_id": item.run_id,
+        "bytes": item.size,
+        "content": None if item.sensitive else item.content,
     }
 
 
@@ -91,8 +127,9 @@ def step(item: StepRun) -> Json:
         "attempt": item.attempt,
         "status": item.status,
         "superseded": item.superseded,
-        "input": item.input,
-        "output": item.output,
+        "input": None if item.sensitive else item.input,
+        "output": None if item.sensitive else item.output,
+        "sensitive": item.sensitive,
         "error": item.error,
         "waiting": item.waiting,
         "due_at": stamp(item.due_at),
@@ -135,6 +172,8 @@ def task(item: Task) -> Json:
         "form": item.form or None,
         "role": item.role or None,
         "user_id": item.user_id or None,
+        "escalated_to": item.escalated_to or None,
+        "iteration": item.iteration or None,
         "status": item.status,
         "data": item.data,
         "comment": item.comment,

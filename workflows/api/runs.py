@@ -1,23 +1,20 @@
 """`/v1/workflows/run` and `/v1/workflows/runs`: start runs, follow them, act on them."""
 
-from datetime import datetime
 from typing import Any, ClassVar
 
-from django.db.models import QuerySet
-from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from healthcloud.api.pagination import paginate
 from healthcloud.api.views import PlatformView
-from healthcloud.errors import BadRequest
 from healthcloud.tenancy.scope import tenant_scope
-from workflows import queries, retrying, runs
+from workflows import observing, queries, retrying, runs
 from workflows.api import represent
-from workflows.api.bodies import RetryBody, RunBody, SignalBody
+from workflows.api.bodies import RerunBody, RetryBody, RunBody, SignalBody
+from workflows.api.filtering import filtered
 from workflows.api.waiting import seconds_wanted, wait_for
-from workflows.models import Run, RunStatus
+from workflows.models import Run
 
 
 class StartRun(PlatformView):
@@ -49,8 +46,12 @@ class Runs(PlatformView):
     required_scopes: ClassVar = {"GET": "workflows:read"}
 
     def get(self, request: Request) -> Response:
-        """List runs, newest first; by `workflow`, `status`, `trigger`, `patient`, `since`."""
-        return Response(paginate(_filtered(request), request, serialize=represent.run))
+        """List runs, newest first.
+
+        Filters: `workflow`, `version`, `status`, `trigger`, `patient`, `since`, `until`, `parent`,
+        and `metadata.<name>`.
+        """
+        return Response(paginate(filtered(request), request, serialize=represent.run))
 
 
 class RunDetail(PlatformView):
@@ -77,6 +78,54 @@ class RunSteps(PlatformView):
         return Response(paginate(rows, request, serialize=represent.step, order=order))
 
 
+class RunGraph(PlatformView):
+    """A run as a graph."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read"}
+    addressed_row: ClassVar = ("run_id", Run)
+
+    def get(self, request: Request, run_id: str) -> Response:
+        """Return the definition's steps with what became of each, and how they follow."""
+        return Response(observing.graph_of(queries.run(run_id)))
+
+
+class RunTimeline(PlatformView):
+    """A run in time."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read"}
+    addressed_row: ClassVar = ("run_id", Run)
+
+    def get(self, request: Request, run_id: str) -> Response:
+        """Return the attempts in the order in which they began, with their places in time."""
+        return Response(observing.timeline_of(queries.run(run_id)))
+
+
+class StoredValues(PlatformView):
+    """What is too large for a step's row."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read"}
+    addressed_row: ClassVar = ("run_id", Run)
+
+    def get(self, request: Request, run_id: str, value_id: str) -> Response:
+        """Return a stored input or output, to which a step's `$stored` refers."""
+        found = queries.stored_value(queries.run(run_id), value_id)
+        return Response(represent.stored_value(found))
+
+
+class RerunRun(PlatformView):
+    """Running again."""
+
+    required_scopes: ClassVar = {"POST": "workflows:run"}
+    addressed_row: ClassVar = ("run_id", Run)
+
+    @extend_schema(request=RerunBody)
+    def post(self, request: Request, run_id: str) -> Response:
+        """Start a new run of the workflow, with the same input or an edited one."""
+        data: dict[str, Any] = self.validated(RerunBody)
+        run = retrying.rerun(run_id=run_id, actor=self.actor, now=self.now, **data)
+        return Response(represent.run(run), status=202)
+
+
 class CancelRun(PlatformView):
     """Canceling."""
 
@@ -98,7 +147,10 @@ class RetryRun(PlatformView):
 
     @extend_schema(request=RetryBody)
     def post(self, request: Request, run_id: str) -> Response:
-        """Repeat the failed step, or `from_step` and all after it, on the same version."""
+        """Repeat the failed step, or `from_step` and all after it; finished ones are reused.
+
+        `version` names a newer one that does not differ before that step.
+        """
         data: dict[str, Any] = self.validated(RetryBody)
         run = retrying.retry(run_id=run_id, actor=self.actor, now=self.now, **data)
         return Response(represent.run(run), status=202)
@@ -136,31 +188,3 @@ class SignalRun(PlatformView):
         )
         body = {"id": sent.id, "object": "workflow_signal", "run_id": run_id, "name": sent.name}
         return Response(body, status=202)
-
-
-def _filtered(request: Request) -> QuerySet[Run]:
-    rows = queries.runs()
-    query = request.query_params
-    if workflow := query.get("workflow", query.get("workflow_id")):
-        rows = rows.filter(slug=workflow)
-    if status := query.get("status"):
-        if status not in RunStatus.values:
-            raise BadRequest(f"`status` is one of {', '.join(RunStatus.values)}.", param="status")
-        rows = rows.filter(status=status)
-    if trigger := query.get("trigger"):
-        rows = rows.filter(trigger_kind=trigger)
-    if patient := query.get("patient"):
-        rows = rows.filter(patient=patient)
-    if since := query.get("since"):
-        rows = rows.filter(created_at__gte=_moment(since))
-    return rows
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = parse_datetime(text.replace(" ", "+"))
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise BadRequest("`since` is an ISO 8601 time with its zone.", param="since")
-    return moment

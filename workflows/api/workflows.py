@@ -10,9 +10,15 @@ from healthcloud.api.pagination import paginate
 from healthcloud.api.principal import ANY_SCOPE
 from healthcloud.api.views import PlatformView
 from healthcloud.errors import BadRequest
-from workflows import queries, schema, services
+from workflows import promotion, queries, schema, services, templates
 from workflows.api import represent
-from workflows.api.bodies import DefinitionBody, PublishBody, definition_in
+from workflows.api.bodies import (
+    DefinitionBody,
+    PromoteBody,
+    PublishBody,
+    TemplateBody,
+    definition_in,
+)
 
 
 class Workflows(PlatformView):
@@ -100,6 +106,72 @@ class Publish(PlatformView):
         return Response(represent.workflow_detail(published))
 
 
+class Difference(PlatformView):
+    """What differs between two versions."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read"}
+    project_required = frozenset({"GET"})
+
+    def get(self, request: Request, slug: str) -> Response:
+        """List the changes `from` one version (the published one) `to` another (the draft)."""
+        query = request.query_params
+        return Response(
+            queries.difference(
+                queries.workflow(slug),
+                number_in(query.get("from"), "from"),
+                number_in(query.get("to"), "to"),
+            )
+        )
+
+
+class Promote(PlatformView):
+    """From the sandbox to production."""
+
+    required_scopes: ClassVar = {"POST": "workflows:write"}
+    own_transaction = frozenset({"POST"})
+
+    @extend_schema(request=PromoteBody)
+    def post(self, request: Request, slug: str) -> Response:
+        """Publish a version in production; `dry_run` only lists what is missing there."""
+        data: dict[str, Any] = self.validated(PromoteBody)
+        data["number"] = data.pop("version", None)
+        project = (str(self.scope.project_id), int(self.scope.project_number or 0))
+        promoted = promotion.promote(
+            slug=slug, principal=self.principal, project=project, now=self.now, **data
+        )
+        return Response(represent.promotion(slug, promoted))
+
+
+class Templates(PlatformView):
+    """Ready-made workflows."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read"}
+
+    def get(self, request: Request) -> Response:
+        """List the templates: definitions, and the questions whose answers complete them."""
+        return Response({"data": templates.all_templates()})
+
+
+class FromTemplate(PlatformView):
+    """A workflow from a template."""
+
+    required_scopes: ClassVar = {"POST": "workflows:write"}
+
+    @extend_schema(request=TemplateBody)
+    def post(self, request: Request, template_id: str) -> Response:
+        """Create a workflow from a template and the answers to its questions."""
+        data: dict[str, Any] = self.validated(TemplateBody)
+        definition = templates.complete(template_id, data.get("answers", {}), data.get("slug"))
+        created = services.create_workflow(
+            definition=definition,
+            publish=data.get("publish", False),
+            source=f"template:{template_id}",
+            actor=self.actor,
+            now=self.now,
+        )
+        return Response(represent.workflow_detail(created), status=201)
+
+
 class Validate(PlatformView):
     """Checking a definition without saving it."""
 
@@ -160,6 +232,15 @@ class Schema(PlatformView):
     def get(self, request: Request) -> Response:
         """Return the schema that API, import and Studio share."""
         return Response(schema.json_schema())
+
+
+def number_in(text: str | None, name: str) -> int | None:
+    """Return a version's number in the query, None where none is named."""
+    if text is None or text == "draft":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadRequest(f"`{name}` is a number, or `draft`.", param=name)
+    return int(text)
 
 
 def _revision(body: dict[str, object]) -> int | None:
