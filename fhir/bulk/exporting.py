@@ -10,10 +10,11 @@ from typing import Final
 
 import orjson
 
-from fhir import hashes, jobs
-from fhir.definitions import compartment_parameters, type_number
+from fhir import jobs
+from fhir.bulk.patients import of_patients
+from fhir.definitions import type_number
 from fhir.documents import JsonObject
-from fhir.search.clause import Clause, all_of, any_of, has_any_token
+from fhir.search.clause import Clause, all_of, any_of
 from fhir.search.context import SearchContext
 from fhir.search.parser import parse
 from fhir.search.query import matching
@@ -106,26 +107,8 @@ def _condition(request: JsonObject, name: str, context: SearchContext) -> Clause
     if queries:
         parts.append(any_of([matching(parse(name, q, strict=True), context) for q in queries]))
     if request["level"] != "system":
-        parts.append(_of_patients(name, request.get("patients")))
+        parts.append(of_patients(name, request.get("patients")))
     return all_of(parts)
-
-
-def _of_patients(name: str, patients: list[str] | None) -> Clause:
-    """Return the condition that a resource is in the compartment of a patient, or of these."""
-    codes = compartment_parameters("Patient").get(name, ())
-    if patients is None:
-        if name == "Patient":
-            return Clause("true")
-        present = [hashes.hash64(hashes.PRESENT) ^ hashes.param_salt(name, code) for code in codes]
-        subjects = {"patient", "subject"} & set(codes)
-        return Clause("r.patient IS NOT NULL") if subjects else has_any_token("r", present)
-    keys = [hashes.self_hash("Patient", rid) for rid in patients]
-    refers = has_any_token(
-        "r", [key ^ hashes.param_salt(name, code) for code in codes for key in keys]
-    )
-    if name != "Patient":
-        return refers
-    return any_of([Clause("r.rid = ANY(%b::text[])", (patients,)), refers])
 
 
 def _elements(request: JsonObject, name: str) -> list[str]:

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from fhir import jobs, store
+from fhir import jobs
 from fhir.bulk.exporting import KIND, take_snapshot
+from fhir.bulk.patients import members_of, patient_id
 from fhir.definitions import compartment_parameters, is_resource_type, resource_types
 from fhir.documents import JsonObject, instant
 from fhir.operations.operation import Answer, Call, Operation
@@ -90,26 +91,12 @@ def _scopes(call: Call, types: list[str], filters: dict[str, list[str]]) -> list
 def _patients(call: Call) -> list[str] | None:
     """Return the ids of the patients meant, None for all of them."""
     chosen = [
-        _patient_id(reference.get("reference"), "patient")
+        patient_id(reference.get("reference"), "patient")
         for reference in call.parameters.elements("patient", "Reference")
     ]
     if call.level != "instance":
         return chosen or None
-    group = store.read(resource_type="Group", id=call.id).resource
-    members = [
-        _patient_id(entry["entity"]["reference"], "Group.member")
-        for entry in group.get("member", ())
-        if not entry.get("inactive")
-        and str(entry.get("entity", {}).get("reference", "")).rpartition("/")[0].endswith("Patient")
-    ]
-    return [rid for rid in members if not chosen or rid in chosen]
-
-
-def _patient_id(reference: object, name: str) -> str:
-    head, _, rid = str(reference).rpartition("/")
-    if not rid or not (head == "Patient" or head.endswith("/Patient")):
-        raise InvalidParameter(f"`{name}` refers to a Patient, as in `Patient/123`.", param=name)
-    return rid
+    return [rid for rid in members_of(call.id) if not chosen or rid in chosen]
 
 
 OPERATIONS = (

@@ -6,6 +6,7 @@ from pkgutil import iter_modules
 from typing import Final
 
 from fhir import operations as package
+from fhir.definitions import is_resource_type
 from fhir.operations.operation import Level, Operation
 
 _KNOWN: Final = """
@@ -37,8 +38,13 @@ def named(name: str) -> list[Operation]:
 
 
 def of_system() -> list[Operation]:
-    """Return the operations of the system level."""
-    return [operation for operation in operations() if "system" in operation.levels]
+    """Return the operations of the system level, and those of types that R4 has not."""
+    return [
+        operation
+        for operation in operations()
+        if "system" in operation.levels
+        or (operation.types and not any(map(is_resource_type, operation.types)))
+    ]
 
 
 def of_type(resource_type: str) -> list[Operation]:

@@ -44,7 +44,7 @@ class OperationView(FhirView):
         return self._call(resource_type, id)
 
     def _call(self, resource_type: str, id: str) -> HttpResponseBase:
-        if resource_type:
+        if resource_type and resource_type not in self.operation.types:
             check_type(resource_type)
         if id:
             check_id(id)
