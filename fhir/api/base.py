@@ -1,6 +1,7 @@
 """What all views of /v1/fhir share: scopes by type and verb, bytes out, errors as outcomes."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import ClassVar, Final
 
 import msgspec
@@ -10,7 +11,9 @@ from django.http.response import HttpResponseBase
 from django.utils.http import http_date
 from rest_framework.request import Request
 
+from fhir.accesses import Access, Outcome, record
 from fhir.api.access import require, require_subscription
+from fhir.api.interactions import access_of
 from fhir.api.negotiation import (
     CONTENT_TYPES,
     Format,
@@ -26,9 +29,11 @@ from fhir.interactions.provenance import read_provenance, record_provenance
 from fhir.stored import StoredResource
 from fhir.writing import refuse_invalid
 from healthcloud.api.errors import ErrorDescription
-from healthcloud.api.views import PlatformView
+from healthcloud.api.views import Handler, PlatformView
 from healthcloud.errors import BadRequest
+from healthcloud.tenancy.scope import tenant_scope
 
+_REFUSALS: Final[Mapping[int, Outcome]] = {403: "denied", 404: "failure", 410: "failure"}
 _READS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -49,6 +54,10 @@ class FhirView(PlatformView):
     readonly: ClassVar[frozenset[str]] = _READS
     format: Format = "json"
     """What the client accepts."""
+    audited: ClassVar[bool] = True
+    """Whether an access goes into the trail; not where nothing of a project is shown."""
+    implied: ClassVar[Mapping[str, str]] = {}
+    """What the address means without naming it, as `resource_type`."""
     _failure: Exception | None = None
 
     def scope_needed(self, method: str) -> str | None:
@@ -77,10 +86,50 @@ class FhirView(PlatformView):
         """Tell whether the view answers a media type that is neither JSON nor XML of FHIR."""
         return False
 
+    def _handle(self, handler: Handler, *args: object, **kwargs: object) -> HttpResponseBase:
+        """Call the handler and record what it read, in the same transaction."""
+        method = self._method()
+        if not self.audited or self._principal is None or method not in self.readonly:
+            return super()._handle(handler, *args, **kwargs)
+        apart = method in self.own_transaction
+        self.readonly = frozenset()  # type: ignore[misc]  # of this request: the trail is written
+
+        def read(*given: object, **named: object) -> HttpResponseBase:
+            response = handler(*given, **named)
+            with tenant_scope(self.scope) if apart else nullcontext():
+                self._record("success")
+            return response
+
+        return super()._handle(read, *args, **kwargs)
+
+    def _record(self, outcome: Outcome) -> None:
+        named = {**self.implied, **self.kwargs}
+        self.record_access(access_of(self.request._request, named, outcome))
+
+    def record_access(self, access: Access) -> None:
+        """Add an access to the trail of the active tenant."""
+        record(
+            access,
+            project=(self._project.number if self._project else None)
+            or self.principal.project_number
+            or 0,
+            actor=self.actor,
+            request_id=self.request_id,
+            now=self.now,
+        )
+
+    def _record_refusal(self, status: int) -> None:
+        """Record an access that was denied, or found nothing; its own transaction is gone."""
+        if self.audited and self._principal is not None and status in _REFUSALS:
+            with tenant_scope(self.principal.scope_of(self._project or self.principal.project)):
+                self._record(_REFUSALS[status])
+
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]  # any response, as in the kit
         """Keep the exception: its issue code belongs in the outcome."""
         self._failure = exc
-        return super().handle_exception(exc)
+        response = super().handle_exception(exc)
+        self._record_refusal(response.status_code)
+        return response
 
     def render_error(self, error: ErrorDescription) -> HttpResponseBase:
         """Answer the OperationOutcome of an error."""

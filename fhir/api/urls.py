@@ -5,6 +5,7 @@ from typing import Final
 from django.urls import URLPattern, path, re_path
 
 from fhir.api.views.aliases import AliasInstanceView, AliasView, alias
+from fhir.api.views.audit_events import AuditEventsView, AuditEventView
 from fhir.api.views.compartment import CompartmentView
 from fhir.api.views.instance import InstanceHistoryView, InstanceView, VersionView
 from fhir.api.views.jobs import JobFileView, JobView
@@ -32,6 +33,8 @@ urlpatterns: list[URLPattern] = [
     path("fhir/", SystemView.as_view(schema=None)),
     path("fhir/SubscriptionTopic", TopicsView.as_view()),
     path("fhir/SubscriptionTopic/<str:slug>", TopicView.as_view()),
+    path("fhir/AuditEvent", AuditEventsView.as_view()),
+    re_path(r"^fhir/AuditEvent/(?P<id>(?:acc|aud)-[^/]+)$", AuditEventView.as_view(schema=None)),
     path("fhir/_history", SystemHistoryView.as_view()),
     path("fhir/_jobs/<str:id>", JobView.as_view()),
     path("fhir/_jobs/<str:id>/<int:number>", JobFileView.as_view()),

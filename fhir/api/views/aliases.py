@@ -35,4 +35,4 @@ class AliasInstanceView(AliasView):
 
 def alias(resource_type: str) -> dict[str, object]:
     """Return what `as_view` takes to serve a type."""
-    return {"aliased": resource_type}
+    return {"aliased": resource_type, "implied": {"resource_type": resource_type}}

@@ -12,6 +12,7 @@ class MetadataView(FhirView):
     """`/v1/fhir/metadata`: open to all, as it holds no data."""
 
     permission_classes = ()
+    audited = False
     project_required = frozenset()
     own_transaction = frozenset({"GET"})
 

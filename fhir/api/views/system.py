@@ -7,6 +7,7 @@ from fhir import store
 from fhir.api.access import require_entry
 from fhir.api.base import FhirView
 from fhir.api.history import history_links, history_options
+from fhir.api.interactions import access_of_entry
 from fhir.api.outcomes import outcome_of
 from fhir.bundles import historyset
 from fhir.definitions import is_resource_type
@@ -51,8 +52,10 @@ class SystemView(FhirView):
         return self.answer(response_bundle(f"{kind}-response", answers, wish=wish))
 
     def permit(self, entry: Entry) -> None:
-        """Refuse an entry that reads what the caller may not."""
+        """Refuse an entry that reads what the caller may not; record one that only reads."""
         require_entry(self.principal, entry)
+        if entry.method in {"GET", "HEAD"}:
+            self.record_access(access_of_entry(entry))
 
     def failed(self, error: Exception) -> tuple[int, JsonObject]:
         """Return status and OperationOutcome of an entry's error."""

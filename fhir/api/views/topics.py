@@ -18,6 +18,7 @@ _SCOPES = {"GET": "Subscription:read"}
 class TopicsView(FhirView):
     """`/v1/fhir/SubscriptionTopic`."""
 
+    audited = False
     required_scopes = _SCOPES
     project_required = NO_METHODS
 
@@ -48,6 +49,7 @@ class TopicsView(FhirView):
 class TopicView(FhirView):
     """`/v1/fhir/SubscriptionTopic/{id}`."""
 
+    audited = False
     required_scopes = _SCOPES
     project_required = NO_METHODS
 
