@@ -387,6 +387,8 @@ ALLOW_LOOPBACK_WEBHOOKS = env_flag("HEALTHCLOUD_ALLOW_LOOPBACK_WEBHOOKS", defaul
 WORKFLOW_HTTP_HOSTS = [
     host for host in env("HEALTHCLOUD_WORKFLOW_HTTP_HOSTS", "").split(",") if host
 ]
+# How long runs of workflows are kept after their end.
+RUN_RETENTION_DAYS = env_int("HEALTHCLOUD_RUN_RETENTION_DAYS", default=365)
 # Where spans of workflow steps are sent (OTLP over HTTP), such as http://collector:4318/v1/traces.
 OTEL_TRACES_ENDPOINT = env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
 

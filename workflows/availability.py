@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 from typing import Final
 
+from django.conf import settings
+
 from assets.queries import deployment_of
 from assets.registry import all_assets, find
+from fhir.search.parser import parse as parse_search
+from healthcloud.errors import HealthCloudError, ValidationFailed
 from healthcloud.events import catalog
 from healthcloud.tenancy.scope import active_project
+from workflows import queries
 from workflows.definition import Definition, Problem, Step
 from workflows.reading import nearest
 
@@ -17,10 +22,25 @@ EMITTABLE: Final = ("custom.", "diagnostic.", "eligibility.", "prior_auth.", "ca
 def missing(definition: Definition) -> Iterator[Problem]:
     """Yield errors for what does not exist, warnings for assets that are not deployed."""
     for step in definition.walk():
-        if step.kind in _NAMING:
-            yield from _asset(step, step.kind)
-        elif step.kind == "emit":
-            yield from _event(step)
+        yield from _needs(definition, step)
+    for index, trigger in enumerate(definition.triggers):
+        if trigger["kind"] == "event":
+            yield from _pattern(None, f"triggers[{index}].type", trigger["type"])
+        elif trigger["kind"] == "fhir":
+            yield from _criteria(f"triggers[{index}].criteria", trigger["criteria"])
+
+
+def _needs(definition: Definition, step: Step) -> Iterator[Problem]:
+    if step.kind in _NAMING:
+        yield from _asset(step, step.kind)
+    elif step.kind == "emit":
+        yield from _event(step)
+    elif step.kind == "workflow":
+        yield from _child(definition, step)
+    elif step.kind == "wait" and "event" in step.arguments:
+        yield from _pattern(step.id, "with.event", str(step.arguments["event"]))
+    elif step.kind == "http_request":
+        yield from _host(step)
 
 
 def may_emit(type_: str) -> bool:
@@ -56,3 +76,44 @@ def _event(step: Step) -> Iterator[Problem]:
     if not may_emit(type_):
         message = f"`{type_}` is published by the platform only."
         yield Problem(step.id, "with.type", message, f"custom.{type_}")
+
+
+def _child(definition: Definition, step: Step) -> Iterator[Problem]:
+    slug = str(step.arguments.get("workflow", ""))
+    if "{{" in slug or slug == definition.slug:
+        return
+    published = queries.workflows().filter(published_number__isnull=False)
+    known = list(published.values_list("slug", flat=True))
+    if slug not in known:
+        message = f"Workflow `{slug}` is not published in this project; a run would fail here."
+        near = nearest(slug, known)
+        yield Problem(step.id, "with.workflow", message, near, severity="warning")
+
+
+def _pattern(step: str | None, at: str, pattern: str) -> Iterator[Problem]:
+    try:
+        catalog.check_pattern(pattern)
+    except ValidationFailed as error:
+        yield Problem(step, at, error.message, nearest(pattern, list(catalog.CATALOG)))
+
+
+def _criteria(at: str, criteria: str) -> Iterator[Problem]:
+    resource_type, _, query = criteria.partition("?")
+    try:
+        parse_search(resource_type, query, strict=True)
+    except HealthCloudError as error:
+        yield Problem(None, at, f"Not a search: {error.message}")
+
+
+def _host(step: Step) -> Iterator[Problem]:
+    """Warn of a constant address whose host this deployment does not allow."""
+    url = str(step.arguments.get("url", ""))
+    host = url.partition("://")[2].partition("/")[0].partition(":")[0].lower()
+    if "{{" in host or not host:
+        return
+    allowed = settings.WORKFLOW_HTTP_HOSTS
+    names = [name.partition(":")[0] for name in allowed]
+    if not any(host == n or (n.startswith("*.") and host.endswith(n[1:])) for n in names):
+        message = f"`{host}` is not among the hosts that workflows may call here."
+        hint = f"HEALTHCLOUD_WORKFLOW_HTTP_HOSTS={','.join([*allowed, host])}"
+        yield Problem(step.id, "with.url", message, hint, severity="warning")

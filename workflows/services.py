@@ -17,7 +17,7 @@ from healthcloud.audit.services import record
 from healthcloud.errors import Conflict, PreconditionFailed, ValidationFailed
 from healthcloud.events.services import publish as publish_event
 from healthcloud.tenancy.scope import active_project
-from workflows import queries
+from workflows import housekeeping, queries
 from workflows.availability import missing
 from workflows.definition import Definition, Problem
 from workflows.models import Workflow, WorkflowVersion
@@ -241,6 +241,7 @@ def _point_to(workflow: Workflow, number: int, actor: Actor, now: datetime) -> W
         return workflow
     workflow.published_number = number
     workflow.updated_at = now
+    housekeeping.ask(now)
     put_in_force(workflow, queries.version(workflow, number).definition, now)
     workflow.save(update_fields=["published_number", "updated_at"])
     _note("workflow.publish", workflow, actor, now, version=number)

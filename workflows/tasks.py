@@ -10,7 +10,7 @@ from healthcloud.events import listeners
 from healthcloud.events.models import Event
 from healthcloud.ledger.handlers import ClaimedWork, Outcome, register
 from healthcloud.ledger.models import Queue
-from workflows import worker
+from workflows import housekeeping, worker
 from workflows.due import LANE_KIND, WORK_KIND
 from workflows.triggers import listening, scheduling
 from workflows.triggers.names import LISTENER, SCHEDULE_KIND
@@ -44,3 +44,9 @@ def hear_events(ref: str, events: Sequence[Event]) -> None:
 def hear_changes(ref: str, changes: Sequence[Change]) -> None:
     """Start what waits for changes of clinical data."""
     listening.hear_changes(changes, timezone.now())
+
+
+@register(housekeeping.KIND, Queue.BULK, max_attempts=100)
+def keep_house(work: ClaimedWork) -> Outcome:
+    """Delete what is old."""
+    return housekeeping.keep_house(work)

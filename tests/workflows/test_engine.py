@@ -1,5 +1,6 @@
 """The engine's mind: decisions by table, and properties of every walk through a definition."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,9 +11,14 @@ from hypothesis import strategies as st
 from tests.workflows.conftest import Json, definition
 from workflows.definition import Definition
 from workflows.engine import (
+    Advance,
     Complete,
     Execute,
     FailRun,
+    FanOut,
+    FanOutState,
+    LanePlace,
+    Open,
     Record,
     Signal,
     Sleep,
@@ -188,3 +194,187 @@ def test_where_a_worker_dies_makes_no_difference(nodes: list[Json]) -> None:
         else:
             current.steps[path] = StepState("succeeded", output={})
     assert isinstance(decide(flow, current), Complete)
+
+
+# --- crashes at random places -----------------------------------------------------------------
+
+
+def wide_trees() -> st.SearchStrategy[list[Json]]:
+    """Definitions of effects, data, decisions, loops, branches, items and waits, nested."""
+    leaf = st.sampled_from(["transform", "fhir_read", "wait", "skipped", "flaky"]).map(
+        lambda kind: {"kind": kind}
+    )
+
+    def holding(inner: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
+        blocks = st.lists(inner, min_size=1, max_size=3)
+        return st.one_of(
+            st.builds(
+                lambda a, b: {"kind": "decision", "steps": a, "otherwise": b}, blocks, blocks
+            ),
+            st.builds(
+                lambda a, n: {"kind": "loop", "steps": a, "rounds": n}, blocks, st.integers(1, 3)
+            ),
+            st.builds(
+                lambda a, n: {"kind": "map", "steps": a, "items": n}, blocks, st.integers(0, 3)
+            ),
+            st.builds(lambda a, b: {"kind": "parallel", "branches": [a, b]}, blocks, blocks),
+        )
+
+    return st.lists(st.recursive(leaf, holding, max_leaves=10), min_size=1, max_size=4)
+
+
+def built(nodes: list[Json], counter: list[int], depth: int = 1) -> list[Json]:
+    return [step_of(node, counter, depth) for node in nodes]
+
+
+SIMPLE: dict[str, Json] = {
+    "transform": {},
+    "skipped": {"kind": "transform", "skip_if": "input.yes"},
+    "flaky": {**READ, "retry": {"max_attempts": 3, "initial_interval": "10s"}},
+    "fhir_read": {"with": READ["with"]},
+    "wait": {"with": {"duration": "5m"}},
+}
+
+
+def step_of(node: Json, counter: list[int], depth: int) -> Json:
+    counter[0] += 1
+    kind, name = node["kind"], f"s{counter[0]}"
+
+    def inner(nodes: list[Json]) -> list[Json]:
+        return built(nodes if depth < 6 else [{"kind": "transform"}], counter, depth + 1)
+
+    if kind in SIMPLE:
+        return {"kind": kind, **SIMPLE[kind], "id": name}
+    step: Json = {"id": name, "kind": kind}
+    if kind == "decision":
+        branch = {"when": "input.yes", "steps": inner(node["steps"])}
+        return {**step, "branches": [branch], "otherwise": inner(node["otherwise"])}
+    if kind == "parallel":
+        return {**step, "branches": [{"steps": inner(branch)} for branch in node["branches"]]}
+    until = {"until": f"item.index >= {node.get('rounds', 1) - 1}"}
+    items = {"items": list(range(node.get("items", 0)))}
+    return {**step, "with": until if kind == "loop" else items, "steps": inner(node["steps"])}
+
+
+class Simulation:
+    """A run in memory: rows that survive, workers that die, a clock, lanes in any order.
+
+    A worker dies when `dies()` says so: before an effect, or between effect and row. What is not
+    a row by then is gone. Outputs depend on the step and the attempt's success only.
+    """
+
+    def __init__(self, flow: Definition, dies: Any) -> None:
+        self.flow, self.dies = flow, dies
+        self.now = NOW
+        self.steps: dict[str, StepState] = {}
+        self.fan_outs: dict[str, FanOutState] = {}
+        self.lanes: list[tuple[str, LanePlace]] = []
+        self.ended: dict[str, list[Json]] = {}
+        self.tries: dict[str, int] = {}
+
+    def state(self, place: LanePlace | None) -> State:
+        return State(
+            self.now, {"yes": True}, {}, {"id": "run_1"}, {}, dict(self.steps),
+            fan_outs=self.fan_outs, lane=place,
+        )  # fmt: skip
+
+    def carry(self, place: LanePlace | None) -> object:
+        """Carry the run or a lane, over as many deaths as come, until it sleeps or ends."""
+        for _ in range(2000):
+            action = decide(self.flow, self.state(place))
+            assert decide(self.flow, self.state(place)) == action
+            if isinstance(action, Sleep | Complete | FailRun):
+                return action
+            self.do(action)
+        raise AssertionError("the run does not end")
+
+    def do(self, action: Any) -> None:
+        if isinstance(action, Record):
+            error = action.error.as_dict() if action.error else None
+            self.steps[action.key] = StepState(action.status, action.attempt, action.output, error)
+        elif isinstance(action, Open):
+            self.steps[action.key] = StepState("running", action.attempt)
+        elif isinstance(action, Advance):
+            found = self.steps[action.key]
+            self.steps[action.key] = replace(found, round=action.round, previous=action.previous)
+        elif isinstance(action, FanOut):
+            counts = FanOutState(
+                len(action.items), needed=action.needed, tolerated=action.tolerated
+            )
+            self.fan_outs[action.key] = counts
+            self.steps[action.key] = StepState("waiting", 1, waiting=Waiting(fan_out=action.key))
+            self.lanes += [
+                (action.key, LanePlace(action.step.path, index, action.iteration, item))
+                for index, item in enumerate(action.items)
+            ]
+        else:
+            self.execute(action)
+
+    def execute(self, action: Execute) -> None:
+        if action.step.kind == "wait":
+            until = self.now + timedelta(minutes=5)
+            self.steps[action.key] = StepState("waiting", 1, waiting=Waiting(until=until))
+            return
+        lost = self.steps[action.key].lost if action.key in self.steps else 0
+        if self.dies() and lost < 3:  # the attempt was written as begun, its end was not
+            self.steps[action.key] = StepState("running", action.attempt, lost=lost + 1)
+            return
+        self.tries[action.key] = self.tries.get(action.key, 0) + 1
+        if action.step.retry.max_attempts > 1 and self.tries[action.key] == 1:
+            due = self.now + timedelta(seconds=10)
+            self.steps[action.key] = StepState("retrying", action.attempt, due_at=due, lost=lost)
+            return
+        self.steps[action.key] = StepState("succeeded", action.attempt, output={"of": action.key})
+
+    def run(self, order: Any) -> object:
+        """Carry everything, in any order, until the run is over."""
+        for _ in range(3000):
+            end = self.carry(None)
+            if not isinstance(end, Sleep):
+                return end
+            if self.lanes:
+                self.end_lane(self.lanes.pop(order(len(self.lanes))))
+            self.now += timedelta(minutes=1)
+        raise AssertionError("the run does not end")
+
+    def end_lane(self, lane: tuple[str, LanePlace]) -> None:
+        key, place = lane
+        end = self.carry(place)
+        if isinstance(end, Sleep):
+            self.lanes.append(lane)
+            return
+        assert isinstance(end, Complete)
+        counts = self.fan_outs[key]
+        result = {"index": place.index, "status": "succeeded", "output": end.output, "error": None}
+        self.fan_outs[key] = replace(
+            counts, succeeded=counts.succeeded + 1, results=(*counts.results, result)
+        )
+
+    def outputs(self) -> Json:
+        return {
+            key: (found.status, found.output)
+            for key, found in self.steps.items()
+            if "waited_until" not in (found.output or {})
+        }
+
+
+@given(wide_trees(), st.data())
+@settings(max_examples=120, deadline=None)
+def test_a_run_with_crashes_ends_as_one_without(nodes: list[Json], data: st.DataObject) -> None:
+    flow = parsed(*built(nodes, [0]), output={"last": "{{ run.id }}"})
+    calm = Simulation(flow, lambda: False)
+    end = calm.run(lambda count: 0)
+    stormy = Simulation(flow, lambda: data.draw(st.booleans()))
+    other = stormy.run(lambda count: data.draw(st.integers(0, count - 1)))
+    assert isinstance(end, Complete)
+    assert other == end
+    assert _untimed(stormy.outputs()) == _untimed(calm.outputs())
+
+
+def _untimed(value: Any) -> Any:
+    """Take out the times until which steps waited: they depend on the clock."""
+    if isinstance(value, dict):
+        return {k: _untimed(v) for k, v in value.items() if k != "waited_until"}
+    if isinstance(value, list | tuple):
+        return [_untimed(member) for member in value]
+    return value
