@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from fhir.documents import JsonObject, new_id
 from fhir.jobs import table
-from fhir.jobs.kinds import Finished, step_of
+from fhir.jobs.kinds import Finished, before_of, step_of
 from fhir.jobs.table import Job
 from healthcloud.actors import Actor
 from healthcloud.api.errors import describe
@@ -103,11 +103,14 @@ def _step(work: ClaimedWork) -> bool:
     """Do one step; tell whether there is more to do."""
     now = timezone.now()
     try:
+        at, prepared = _prepared(work)
         with tenant_scope(work.scope):
             job = table.find(work.ref, lock=True)
             if job is None or job.is_ended:
                 return False
-            step = step_of(job.kind)(job, now)
+            if job.position != at:  # another worker went on meanwhile
+                return True
+            step = step_of(job.kind)(replace(job, prepared=prepared), now)
             if isinstance(step, Finished):
                 _end(job, step, now=now)
                 return False
@@ -119,6 +122,16 @@ def _step(work: ClaimedWork) -> bool:
             raise
         fail(work, error)
         return False
+
+
+def _prepared(work: ClaimedWork) -> tuple[JsonObject, object]:
+    """Return where the job is, and what its kind wants to have done outside a transaction."""
+    with tenant_scope(work.scope):
+        job = table.find(work.ref)
+    if job is None or job.is_ended:
+        return {}, None
+    before = before_of(job.kind)
+    return job.position, before(job) if before is not None else None
 
 
 def _end(job: Job, step: Finished, *, now: datetime) -> None:

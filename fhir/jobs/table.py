@@ -63,6 +63,7 @@ class Job:
     progress: str
     status: int
     result: JsonObject | None
+    prepared: object = None
 
     @property
     def is_ended(self) -> bool:
