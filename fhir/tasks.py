@@ -6,7 +6,7 @@ from typing import Final
 
 from django.utils import timezone
 
-from fhir import consumers
+from fhir import consumers, deferred
 from fhir.feed import Change
 from fhir.jobs import service as jobs
 from fhir.subscriptions import lifecycle, registry, taking
@@ -16,6 +16,7 @@ from healthcloud.events.models import Webhook
 from healthcloud.ledger.handlers import ClaimedWork, Done, Outcome, RetryAt, register
 from healthcloud.tenancy.scope import active_project, tenant_scope
 
+DEFERRED: Final = deferred.KIND  # imported so that workers know this kind of job
 _MANY: Final = 100
 NOTIFICATIONS_KEPT: Final = timedelta(days=90)
 

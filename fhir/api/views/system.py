@@ -10,11 +10,12 @@ from fhir.api.history import history_links, history_options
 from fhir.api.interactions import access_of_entry
 from fhir.api.outcomes import outcome_of
 from fhir.bundles import historyset
+from fhir.deferred import defer
 from fhir.definitions import is_resource_type
-from fhir.documents import JsonObject, parse
+from fhir.documents import JsonObject, ParsedResource, parse
 from fhir.errors import InvalidBundle, NotSupported, UnknownResourceType
 from fhir.interactions.batch import batch
-from fhir.interactions.bundle import Entry, response_bundle
+from fhir.interactions.bundle import Entry, read_entries, response_bundle
 from fhir.interactions.transaction import transaction
 from fhir.operations.registry import R4_OPERATIONS, named, where
 from healthcloud.api.errors import describe, log_error
@@ -37,6 +38,8 @@ class SystemView(FhirView):
                 "POST a Bundle of type batch or transaction here, and others to /v1/fhir/{type}.",
                 param="Bundle.type",
             )
+        if "respond-async" in self.prefer:
+            return self.later(bundle)
         if kind == "transaction":
             answers = transaction(bundle=bundle, actor=self.actor, now=self.now, permit=self.permit)
         else:
@@ -50,6 +53,26 @@ class SystemView(FhirView):
         self.record_provenance([answer.location for answer in answers if answer.is_new])
         wish = self.prefer.get("return", "representation")
         return self.answer(response_bundle(f"{kind}-response", answers, wish=wish))
+
+    def later(self, bundle: ParsedResource) -> HttpResponse:
+        """Answer 202 with the address of the job; every entry must be allowed."""
+        if "X-Provenance" in self.request.headers:
+            raise NotSupported("This server takes no X-Provenance with respond-async yet.")
+        for entry in read_entries(bundle):
+            self.permit(entry)
+        job = defer(
+            bundle=bundle,
+            wish=self.prefer.get("return", "representation"),
+            base=self.base,
+            scopes=[scope for scope in self.principal.scopes if self.principal.can(scope)],
+            actor=self.actor,
+            now=self.now,
+        )
+        headers = {
+            "Content-Location": f"{self.base}/_jobs/{job.id}",
+            "Preference-Applied": "respond-async",
+        }
+        return self.answer(None, status=202, headers=headers)
 
     def permit(self, entry: Entry) -> None:
         """Refuse an entry that reads what the caller may not; record one that only reads."""

@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from fhir import store
-from fhir.api.access import require_condition, require_search
+from fhir.api.access import require, require_condition, require_search
 from fhir.api.base import FhirView
 from fhir.api.history import history_links, history_options
 from fhir.api.negotiation import FORM, check_content_type
@@ -58,6 +58,8 @@ class TypeView(FhirView):
 
     def patch(self, request: Request, resource_type: str) -> HttpResponse:
         """Patch the one resource that matches the query."""
+        if resource_type == "Subscription":  # it may ask for anything once it is patched
+            require(self.principal, "fhir:read")
         result = patch_where(
             resource_type=resource_type,
             criteria=self.condition(resource_type),
