@@ -14,7 +14,7 @@ from healthcloud.errors import UnsupportedMediaType
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
-_JSON: Final = frozenset({"application/fhir+json", "application/json", "text/json"})
+_BARE_JSON: Final = frozenset({"application/json", "text/json"})
 _XML: Final = frozenset({"application/fhir+xml", "application/xml", "text/xml"})
 PATCH_FORMATS: Final = (JSON_PATCH, MERGE_PATCH, "application/fhir+json", "application/fhir+xml")
 
@@ -58,9 +58,18 @@ def read_patch(document: bytes, content_type: str) -> Patch:
             f" not as `{kind[:80]}`.",
             param="Content-Type",
         )
-    check, change = _KINDS[kind]
-    check(decode(text)["patch"])
+    found = decode(text)["patch"]
+    check, change = _KINDS[_kind_of(found) if kind in _BARE_JSON else kind]
+    check(found)
     return Patch(text, change)
+
+
+def _kind_of(document: Json) -> str:
+    """Return the kind of a patch that is only called JSON, as some clients do: by its looks."""
+    if isinstance(document, list):
+        return JSON_PATCH
+    is_parameters = isinstance(document, dict) and document.get("resourceType") == "Parameters"
+    return "application/fhir+json" if is_parameters else MERGE_PATCH
 
 
 def _check_merge(document: Json) -> None:
@@ -80,5 +89,5 @@ _Kind = tuple[Callable[[Json], object], Callable[[Json, Json], Json]]
 _KINDS: Final[Mapping[str, _Kind]] = {
     JSON_PATCH: (read_operations, _by_operations),
     MERGE_PATCH: (_check_merge, merge),
-    **dict.fromkeys(_JSON, (read_parameters, _by_parameters)),
+    **dict.fromkeys(("application/fhir+json", *_BARE_JSON), (read_parameters, _by_parameters)),
 }

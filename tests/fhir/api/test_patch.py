@@ -195,6 +195,20 @@ def test_a_merge_patch(patient: APIClient) -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        {"active": False},
+        [{"op": "replace", "path": "/active", "value": False}],
+        parameters(operation("replace", "Patient.active", value={"valueBoolean": False})),
+    ],
+)
+def test_a_patch_that_is_only_called_json_is_what_it_looks_like(
+    patient: APIClient, body: object
+) -> None:
+    assert send(patient, body, "application/json").json()["active"] is False
+
+
+@pytest.mark.parametrize(
     ("body", "kind", "status"),
     [
         ([], MERGE, 400),
