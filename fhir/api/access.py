@@ -23,6 +23,15 @@ def require(principal: Principal, scope: str) -> None:
         )
 
 
+def require_verb(principal: Principal, resource_type: str, verb: str) -> None:
+    """Raise Forbidden unless the caller may do one of `cruds` to a type (`*`: to all of them)."""
+    if not principal.may(resource_type, verb):
+        scope = f"system/{resource_type}.{verb}"
+        raise Forbidden(
+            f"This credential lacks the scope `{scope}`.", details={"required_scope": scope}
+        )
+
+
 def require_search(principal: Principal, request: SearchRequest) -> None:
     """Refuse a search whose criteria test types that the caller may not read."""
     for touched in types_touched(request):
@@ -32,6 +41,7 @@ def require_search(principal: Principal, request: SearchRequest) -> None:
 def require_condition(principal: Principal, resource_type: str, query: str) -> None:
     """Refuse a conditional interaction by a caller who may not make the search that it is."""
     require(principal, _read_scope(resource_type))
+    require_verb(principal, resource_type, "s")
     text = query.partition("?")[2] if "?" in query else query
     require_search(principal, parse(resource_type, text))
 
@@ -47,7 +57,9 @@ def require_subscription(principal: Principal, resource: JsonObject) -> None:
 
 
 def require_entry(principal: Principal, entry: Entry) -> None:
-    """Refuse an entry that reads what the caller may not; that it may write is known."""
+    """Refuse an entry that does what the caller may not, or reads what they may not."""
+    if entry.resource_type[:1].isupper():
+        require_verb(principal, entry.resource_type, _verb(entry))
     if entry.method in {"GET", "HEAD"}:
         _require_read(principal, entry)
         return
@@ -59,15 +71,21 @@ def require_entry(principal: Principal, entry: Entry) -> None:
     if entry.method in {"PUT", "PATCH", "DELETE"} and entry.id is None:
         require_condition(principal, entry.resource_type, entry.query)
     if entry.resource is not None:
-        if entry.resource_type == "Subscription":
-            _require_subscription_entry(principal, entry.resource)
-        for resource_type, query in conditional_references(entry.resource):
-            require_condition(principal, resource_type, query)
+        _require_content(principal, entry, entry.resource)
 
 
-def _require_subscription_entry(principal: Principal, resource: ParsedResource) -> None:
-    refuse_invalid(resource)  # what is read below must be there
-    require_subscription(principal, resource.data)
+def _verb(entry: Entry) -> str:
+    if entry.method in {"GET", "HEAD"}:
+        return "r" if len(entry.path.strip("/").split("/")) != 1 else "s"
+    return {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}[entry.method]
+
+
+def _require_content(principal: Principal, entry: Entry, resource: ParsedResource) -> None:
+    if entry.resource_type == "Subscription":
+        refuse_invalid(resource)  # what is read below must be there
+        require_subscription(principal, resource.data)
+    for resource_type, query in conditional_references(resource):
+        require_condition(principal, resource_type, query)
 
 
 def _require_read(principal: Principal, entry: Entry) -> None:

@@ -12,8 +12,8 @@ from django.utils.http import http_date
 from rest_framework.request import Request
 
 from fhir.accesses import Access, Outcome, record
-from fhir.api.access import require, require_subscription
-from fhir.api.interactions import access_of
+from fhir.api.access import require, require_subscription, require_verb
+from fhir.api.interactions import VERB_OF, access_of
 from fhir.api.negotiation import (
     CONTENT_TYPES,
     Format,
@@ -78,9 +78,19 @@ class FhirView(PlatformView):
         except NotAcceptable as error:
             refusal = error
         super().initial(request, *args, **kwargs)
+        self._require_verb()
         wanted = request.query_params.get("_format") or request.headers.get("Accept", "")
         if refusal is not None and not self.is_acceptable(wanted):
             raise refusal
+
+    def _require_verb(self) -> None:
+        """Refuse what a scope of SMART does not grant in the end: `rs` is no `c`."""
+        named = {**self.implied, **self.kwargs}
+        access = access_of(self.request._request, named, "denied")
+        verb = VERB_OF.get(access.interaction)
+        if verb is None or self._principal is None or not access.resource_type[:1].isupper():
+            return
+        require_verb(self._principal, access.resource_type, verb)
 
     def is_acceptable(self, wanted: str) -> bool:
         """Tell whether the view answers a media type that is neither JSON nor XML of FHIR."""

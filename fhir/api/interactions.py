@@ -9,6 +9,18 @@ from fhir.accesses import MAX_QUERY, Access, Outcome
 from fhir.interactions.bundle import Entry
 
 _WRITES: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+VERB_OF: Final = {
+    "read": "r",
+    "vread": "r",
+    "history-instance": "r",
+    "history-type": "s",
+    "search": "s",
+    "create": "c",
+    "update": "u",
+    "patch": "u",
+    "delete": "d",
+}
+"""The verb of SMART's scopes that an interaction with a type needs."""
 _ROOT: Final = "/v1/fhir"
 
 

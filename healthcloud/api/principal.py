@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
 from healthcloud.actors import Actor
+from healthcloud.api import scopes
 from healthcloud.errors import BadRequest, Forbidden, NotFound
 from healthcloud.tenancy.scope import Scope
 
@@ -92,7 +93,19 @@ class Principal:
         if scope == ANY_SCOPE or scope in self.scopes:
             return True
         resource, _, access = scope.partition(":")
-        return resource[:1].isupper() and f"fhir:{access}" in self.scopes
+        if resource[:1].isupper() and f"fhir:{access}" in self.scopes:
+            return True
+        clinical = scopes.parse_scope(scope)
+        if clinical is not None:
+            return all(self.may(clinical.resource_type, verb) for verb in clinical.verbs)
+        return scopes.grants_coarsely(self.scopes, scope)
+
+    def may(self, resource_type: str, verb: str) -> bool:
+        """Tell whether the caller may do one of `cruds` to a type (`*`: to every type)."""
+        access = scopes.coarse_of(verb)
+        if f"fhir:{access}" in self.scopes or f"{resource_type}:{access}" in self.scopes:
+            return True
+        return scopes.grants(self.scopes, resource_type, verb)
 
     def resolve_project(self, project_id: str | None) -> ProjectReference | None:
         """Return the project meant: the caller's own, or a project of the organization.
@@ -128,9 +141,9 @@ class Principal:
             project_number=project.number if project else None,
         )
 
-    def narrowed(self, scopes: frozenset[str]) -> "Principal":
+    def narrowed(self, wanted: frozenset[str]) -> "Principal":
         """Return the same caller with fewer scopes."""
-        return replace(self, scopes=frozenset(scope for scope in scopes if self.can(scope)))
+        return replace(self, scopes=frozenset(scope for scope in wanted if self.can(scope)))
 
 
 def require_environment(principal: Principal, named: object) -> None:

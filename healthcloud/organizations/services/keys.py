@@ -11,6 +11,7 @@ from django.db import transaction
 
 from healthcloud.actors import Actor
 from healthcloud.api.principal import ALL_SCOPES
+from healthcloud.api.scopes import parse_scope, platform_scopes
 from healthcloud.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from healthcloud.organizations import keys
 from healthcloud.organizations.models import ApiKey, Environment, Project
@@ -53,12 +54,12 @@ class IssuedKey:
 def check_scopes(scopes: Iterable[str], *, grantable: frozenset[str] | None) -> list[str]:
     """Return the scopes, sorted; raise ScopeUnknown or ScopeNotGrantable."""
     wanted = sorted(set(scopes))
-    unknown = [s for s in wanted if s not in ALL_SCOPES and not _NARROW_SCOPE.fullmatch(s)]
+    unknown = [s for s in wanted if s not in ALL_SCOPES and not _is_narrow(s)]
     if unknown or not wanted:
         named = f"`{unknown[0]}` is no scope. " if unknown else "Name at least one scope. "
         raise ScopeUnknown(
             f"{named}Scopes are {', '.join(ALL_SCOPES)}, and narrowed ones such as"
-            " `Observation:read`.",
+            " `Observation:read` or SMART's `system/Observation.rs`.",
             param="scopes",
         )
     if grantable is not None:
@@ -71,7 +72,14 @@ def check_scopes(scopes: Iterable[str], *, grantable: frozenset[str] | None) -> 
     return wanted
 
 
+def _is_narrow(scope: str) -> bool:
+    return _NARROW_SCOPE.fullmatch(scope) is not None or parse_scope(scope) is not None
+
+
 def _is_within(scope: str, grantable: frozenset[str]) -> bool:
+    clinical = parse_scope(scope)
+    if clinical is not None and scope not in grantable:
+        return all(_is_within(s, grantable) for s in platform_scopes(clinical))
     resource, _, access = scope.partition(":")
     return scope in grantable or (resource[:1].isupper() and f"fhir:{access}" in grantable)
 
