@@ -45,6 +45,38 @@ def searchset(
     return _bundle("searchset", links, entries, total=result.total, now=now)
 
 
+def scored_set(
+    found: Sequence[tuple[StoredResource, JsonObject]],
+    *,
+    base: str,
+    address: str,
+    now: datetime,
+) -> bytes:
+    """Return a Bundle of matches, each with its own `search` element, such as score and grade."""
+    entries = [
+        _entry(resource, base, b'"search":' + orjson.dumps({"mode": "match", **search}))
+        for resource, search in found
+    ]
+    return _bundle("searchset", [("self", address)], entries, total=len(found), now=now)
+
+
+def document(
+    resources: Sequence[StoredResource], *, base: str, now: datetime, profile: str = ""
+) -> bytes:
+    """Return a Bundle of type document; the first of the resources is its Composition."""
+    claim = {"profile": [profile]} if profile else {}
+    head: JsonObject = {
+        "resourceType": "Bundle",
+        "id": new_id(),
+        "meta": {"lastUpdated": instant(now), **claim},
+        "identifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{new_id()}"},
+        "type": "document",
+        "timestamp": instant(now),
+    }
+    entries = [_entry(resource, base) for resource in resources]
+    return orjson.dumps(head)[:-1] + b',"entry":[' + b",".join(entries) + b"]}"
+
+
 def historyset(
     page: HistoryPage, *, base: str, links: Sequence[tuple[str, str]], now: datetime
 ) -> bytes:
@@ -76,10 +108,15 @@ def _bundle(
 
 
 def _found(resource: StoredResource, content: bytes, base: str, mode: bytes) -> bytes:
+    return _entry(resource, base, b'"search":{"mode":"' + mode + b'"}', content=content)
+
+
+def _entry(
+    resource: StoredResource, base: str, tail: bytes = b"", *, content: bytes = b""
+) -> bytes:
     url = f"{base}/{resource.reference}".encode()
-    return (
-        b'{"fullUrl":"' + url + b'","resource":' + content + b',"search":{"mode":"' + mode + b'"}}'
-    )
+    head = b'{"fullUrl":"' + url + b'","resource":' + (content or resource.content)
+    return head + (b"," + tail if tail else b"") + b"}"
 
 
 def _past(entry: HistoryEntry, base: str) -> bytes:

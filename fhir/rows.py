@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from fhir.definitions import type_name
 from fhir.hashes import self_hash
 from fhir.index_rows import IndexRows
 from fhir.sql import Row, Statement, fetch
+from fhir.stored import StoredResource
+
+STORED_COLUMNS: Final = "r.rtype, r.self, r.rid, r.version, r.updated, r.content"
 
 METHODS: Final = ("", "POST", "PUT", "PATCH", "DELETE")
 BATCH_SIZE: Final = 250
@@ -109,6 +113,12 @@ class NewVersion:
     content: bytes | None
     index: IndexRows
     pk: int | None = None
+
+
+def stored_of(row: Row) -> StoredResource:
+    """Return what a row that begins with STORED_COLUMNS holds."""
+    number, key, rid, version, updated, content = row[:6]
+    return StoredResource(type_name(number), rid.decode(), version, updated, content, key=key)
 
 
 def read_current(project: int, type_number: int, rid: str) -> CurrentRow | None:

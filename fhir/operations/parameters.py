@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from fhir.documents import JsonObject
+from fhir.instants import date_range
 from healthcloud.errors import BadRequest
 
 _TRUTH: Final = {"true": True, "false": False}
@@ -105,21 +106,21 @@ class Parameters:
         return number
 
     def moment(self, name: str) -> datetime | None:
-        """Return a date, dateTime or instant as the moment at which it begins (UTC unless said)."""
+        """Return the moment at which a date, dateTime or instant begins (UTC unless said)."""
+        found = self.range(name)
+        return None if found is None else found[0]
+
+    def range(self, name: str) -> tuple[datetime, datetime] | None:
+        """Return the time that a date, dateTime or instant stands for, its end exclusive."""
         text = self.text(name)
         if text is None:
             return None
-        padded = text.replace(" ", "+") + {4: "-01-01", 7: "-01"}.get(len(text), "")
         try:
-            if len(padded) == 10:
-                day = date.fromisoformat(padded)
-                return datetime(day.year, day.month, day.day, tzinfo=UTC)
-            found = datetime.fromisoformat(padded)
+            return date_range(text.replace(" ", "+"))
         except ValueError:
             raise InvalidParameter(
                 f"`{name}` is a date or a moment such as 2026-11-22T10:00:00Z.", param=name
             ) from None
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     def resource(self, name: str) -> JsonObject | None:
         """Return a resource."""

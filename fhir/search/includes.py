@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from fhir import hashes
-from fhir.definitions import reference_parameters, search_parameters, type_name, type_number
+from fhir.definitions import reference_parameters, search_parameters, type_number
 from fhir.indexing import own_base
+from fhir.rows import STORED_COLUMNS, stored_of
 from fhir.search.clause import array
 from fhir.search.extractors import Reference, extract
 from fhir.search.request import Include, SearchRequest
@@ -17,13 +18,12 @@ from fhir.stored import StoredResource
 
 MAX_INCLUDED: Final = 1000
 MAX_STEPS: Final = 8
-_COLUMNS: Final = "r.rtype, r.self, r.rid, r.version, r.updated, r.content"
 _BY_KEY: Final = (
-    f"SELECT {_COLUMNS} FROM fhir_resource r WHERE r.self = ANY(%s::bigint[])"
+    f"SELECT {STORED_COLUMNS} FROM fhir_resource r WHERE r.self = ANY(%s::bigint[])"
     " AND r.project = %s::integer AND r.content IS NOT NULL ORDER BY r.pk LIMIT %s::integer"
 )
 _BY_REFERENCE: Final = (
-    f"SELECT {_COLUMNS} FROM fhir_resource r WHERE r.project = %s::integer"
+    f"SELECT {STORED_COLUMNS} FROM fhir_resource r WHERE r.project = %s::integer"
     " AND r.rtype = %s::smallint AND r.content IS NOT NULL AND r.tokens && %s::bigint[]"
     " ORDER BY r.pk LIMIT %s::integer"
 )
@@ -123,13 +123,11 @@ def _reverse_parameters(include: Include, target: str) -> Sequence[tuple[str, st
 def _new(results: Sequence[Sequence[Row]], seen: set[int], room: int) -> list[StoredResource]:
     found: list[StoredResource] = []
     for row in (row for rows in results for row in rows):
-        number, key, rid, version, updated, content = row
-        if key in seen or len(found) >= room:
+        resource = stored_of(row)
+        if resource.key in seen or len(found) >= room:
             continue
-        seen.add(key)
-        found.append(
-            StoredResource(type_name(number), rid.decode(), version, updated, content, key=key)
-        )
+        seen.add(resource.key)
+        found.append(resource)
     return found
 
 

@@ -1,0 +1,66 @@
+"""Arguments and directives that choose from lists and reshape answers.
+
+https://hl7.org/fhir/R4/graphql.html#filtering
+https://hl7.org/fhir/R4/graphql.html#flatten
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fhir.documents import JsonObject
+from fhir.graphql.errors import InvalidQuery
+
+Arguments = Mapping[str, Any]
+
+DIRECTIVES: Final = frozenset({"skip", "include", "flatten", "first", "singleton"})
+_PAGING: Final = frozenset({"_count", "_offset", "fhirpath"})
+
+
+def choose(items: Sequence[Any], arguments: Arguments) -> list[Any]:
+    """Return the items that the arguments keep: members by their value, FHIRPath, a window."""
+    kept = [item for item in items if _has_all(item, arguments)]
+    if "fhirpath" in arguments:
+        kept = [item for item in kept if _is_true(item, str(arguments["fhirpath"]))]
+    start = _whole(arguments, "_offset", 0)
+    count = _whole(arguments, "_count", len(kept))
+    return kept[start : start + count]
+
+
+def _has_all(item: object, arguments: Arguments) -> bool:
+    wanted = {name: value for name, value in arguments.items() if name not in _PAGING}
+    if not wanted:
+        return True
+    return isinstance(item, dict) and all(_has(item, name, value) for name, value in wanted.items())
+
+
+def _has(item: JsonObject, name: str, value: object) -> bool:
+    found = item.get(name)
+    return value in found if isinstance(found, list) else found == value
+
+
+def _is_true(item: JsonObject | list[Any], expression: str) -> bool:
+    from fhirpathpy import evaluate  # half a second to import, and seldom asked for
+
+    try:
+        return evaluate(item, expression, {}) == [True]
+    except Exception as error:  # the library raises whatever its parser and functions do
+        raise InvalidQuery(
+            f"The FHIRPath `{expression[:100]}` can't be evaluated: {error}", param="fhirpath"
+        ) from error
+
+
+def _whole(arguments: Arguments, name: str, default: int) -> int:
+    value = arguments.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidQuery(f"`{name}` is a whole number.", param=name)
+    return value
+
+
+def merge(answer: JsonObject, child: JsonObject, *, single: frozenset[str]) -> None:
+    """Put a flattened child's members into the answer, each a list unless it is single."""
+    for name, value in child.items():
+        if name in single:
+            answer.setdefault(name, value)
+        else:
+            values = answer.setdefault(name, [])
+            values.extend(value if isinstance(value, list) else [value])

@@ -1,0 +1,46 @@
+"""`Composition/$document`: a composition and all it refers to, as one document.
+
+https://hl7.org/fhir/R4/composition-operation-document.html
+"""
+
+from typing import Final
+
+from fhir import store
+from fhir.bundles import document as document_bundle
+from fhir.errors import NotSupported
+from fhir.operations.operation import HL7, Call, Operation
+from fhir.search.includes import included
+from fhir.search.request import Include, SearchRequest
+from healthcloud.tenancy.scope import active_project
+
+_ALL: Final = SearchRequest("Composition", includes=(Include("", "", "", iterate=True),))
+
+
+def document(call: Call) -> bytes:
+    """Answer the document: the Composition, and what it refers to, directly or through others.
+
+    At most 1,000 resources besides. On the type level `id` names the Composition. The caller
+    must be allowed to read each of them.
+    """
+    if call.parameters.truth("persist"):
+        raise NotSupported(
+            "The server answers the document and does not keep it: POST the answer to /Bundle."
+        )
+    rid = call.id or call.parameters.required("id").removeprefix("Composition/")
+    composition = store.read(resource_type="Composition", id=rid)
+    _, project = active_project()
+    others = included(_ALL, [composition], project)
+    call.require(*sorted({f"{other.resource_type}:read" for other in others}))
+    return document_bundle([composition, *others], base=call.base, now=call.now)
+
+
+OPERATION = Operation(
+    name="document",
+    run=document,
+    levels=frozenset({"type", "instance"}),
+    types=frozenset({"Composition"}),
+    summary="Answer a composition with all it refers to as a document.",
+    inputs=frozenset({"id", "persist"}),
+    definition=f"{HL7}Composition-document",
+    weight=3,
+)

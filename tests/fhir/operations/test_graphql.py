@@ -1,0 +1,173 @@
+"""`$graphql`: what is asked for, checked by the definitions, within limits."""
+
+import json
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from tests.fhir.conftest import ClientFor
+from tests.fhir.operations.conftest import put
+
+pytestmark = pytest.mark.django_db
+
+
+def ask(client: APIClient, query: str, at: str = "", **more: Any) -> dict[str, Any]:
+    body = json.dumps({"query": query, **more})
+    answer = client.post(f"/v1/fhir/{at}$graphql", body, content_type="application/json")
+    assert answer.status_code == 200, answer.content
+    assert answer["Content-Type"].startswith("application/json")
+    return json.loads(answer.content)
+
+
+def data(client: APIClient, query: str, at: str = "", **more: Any) -> Any:
+    answer = ask(client, query, at, **more)
+    assert "errors" not in answer, answer
+    return answer["data"]
+
+
+def message(client: APIClient, query: str, **more: Any) -> str:
+    answer = ask(client, query, **more)
+    outcome = answer["errors"][0]["extensions"]["resource"]
+    assert (answer["data"], outcome["resourceType"]) == (None, "OperationOutcome")
+    return answer["errors"][0]["message"]
+
+
+def test_members_aliases_and_arguments_of_lists(ann: APIClient) -> None:
+    query = """{ Patient(id: "ann") { resourceType id birthDate deceasedBoolean
+        official: name(use: official) { family given } name(_count: 1, _offset: 1) { given } } }"""
+    assert data(ann, query)["Patient"] == {
+        "resourceType": "Patient",
+        "id": "ann",
+        "birthDate": "1980-03-04",
+        "deceasedBoolean": None,
+        "official": [{"family": "Müller", "given": ["Ann", "Maria"]}],
+        "name": [{"given": ["Annie"]}],
+    }
+
+
+def test_fhirpath_chooses_from_a_list(ann: APIClient) -> None:
+    query = "{ name(fhirpath: \"use = 'nickname'\") { given @first } }"
+    assert data(ann, query, "Patient/ann/") == {"name": [{"given": "Annie"}]}
+
+
+def test_references_are_followed_and_typed(ann: APIClient) -> None:
+    query = """query Q($id: ID!) { Patient(id: $id) {
+        generalPractitioner { reference resource { ... on Practitioner { name { family } } ...P } }
+        managingOrganization { resource(type: Practitioner) { id } } } }
+        fragment P on Patient { birthDate }"""
+    found = data(ann, query, variables={"id": "ann"})["Patient"]
+    assert found["generalPractitioner"] == [
+        {"reference": "Practitioner/doc", "resource": {"name": [{"family": "Grey"}]}}
+    ]
+    assert found["managingOrganization"] == {"resource": None}
+
+
+def test_lists_search_and_resources_know_what_refers_to_them(ann: APIClient) -> None:
+    query = """{ PatientList(name: "muller", _count: 5) { id
+        ObservationList(_reference: subject, code: "2339-0", _sort: "-date") {
+            valueQuantity { value } } } }"""
+    [patient] = data(ann, query)["PatientList"]
+    values = [o["valueQuantity"]["value"] for o in patient["ObservationList"]]
+    assert values == [9.0, 7.0, 5.0]
+
+
+def test_connections_page(ann: APIClient) -> None:
+    query = """query($c: String) { ObservationConnection(patient: "ann", _count: 3, _cursor: $c) {
+        count next edges { mode resource { id } } } }"""
+    first = data(ann, query)["ObservationConnection"]
+    assert (first["count"], len(first["edges"]), first["edges"][0]["mode"]) == (4, 3, "match")
+    rest = data(ann, query, variables={"c": first["next"]})["ObservationConnection"]
+    seen = [e["resource"]["id"] for e in [*first["edges"], *rest["edges"]]]
+    assert (sorted(seen), rest["next"]) == (["crea", "glu1", "glu2", "glu3"], None)
+
+
+def test_flatten_singleton_skip_and_include(ann: APIClient) -> None:
+    query = """query($no: Boolean!) { Patient(id: "ann") {
+        name @flatten { family @singleton given @include(if: true) use @skip(if: true) }
+        id @include(if: $no) } }"""
+    found = data(ann, query, variables={"no": False})["Patient"]
+    assert found["family"] == "Müller"
+    assert found["given"] == ["Ann", "Maria", "Annie"]
+    assert set(found) == {"family", "given"}
+
+
+def test_get_and_plain_queries(ann: APIClient) -> None:
+    got = ann.get("/v1/fhir/Patient/ann/$graphql?query={birthDate}")
+    assert got.json() == {"data": {"birthDate": "1980-03-04"}}
+    plain = ann.post(
+        "/v1/fhir/$graphql", '{ Patient(id: "ann") { id } }', content_type="application/graphql"
+    )
+    assert plain.json() == {"data": {"Patient": {"id": "ann"}}}
+
+
+def test_contained_resources_and_backbones(ann: APIClient) -> None:
+    put(
+        ann,
+        {
+            "resourceType": "Patient",
+            "id": "kid",
+            "contained": [{"resourceType": "Organization", "id": "o", "name": "School"}],
+            "contact": [{"organization": {"reference": "#o"}, "gender": "female"}],
+        },
+    )
+    query = """{ contact { gender organization { resource { ... on Organization { name } } } }
+        contained { __typename } }"""
+    assert data(ann, query, "Patient/kid/") == {
+        "contact": [{"gender": "female", "organization": {"resource": {"name": "School"}}}],
+        "contained": [{"__typename": "Organization"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("{ Patient(id: ", "does not parse"),
+        ('{ Patient(id: "ann") { nmae { family } } }', "no element `nmae`; did you mean `name`?"),
+        ('{ Patient(id: "ann") { birthDate { year } } }', "is a primitive"),
+        ('{ Patient(id: "ann") { name } }', "Say which members of `name`"),
+        ('{ Patient(name: "x") { id } }', "takes one argument: `id`"),
+        ("{ Dog { id } }", "There is no `Dog`"),
+        ("{ PatientList(colour: red) { id } }", "colour"),
+        ('{ Patient(id: "ann") { ObservationList(code: "x") { id } } }', "_reference"),
+        ('mutation { PatientDelete(id: "ann") { id } }', "Only queries"),
+        ("query($id: ID!) { Patient(id: $id) { id } }", "`$id` is required"),
+        ('{ Patient(id: "ann") { ...Loop } } fragment Loop on Patient { ...Loop }', "deeper"),
+        ('{ Patient(id: "ann") { id @magic } }', "@magic"),
+        ('{ Patient(id: "ann") { ...Nobody } }', "no fragment `Nobody`"),
+        ('{ Patient(id: "ann") { name(fhirpath: "((") { family } } }', "FHIRPath"),
+    ],
+)
+def test_errors_say_what_to_do(ann: APIClient, query: str, words: str) -> None:
+    assert words in message(ann, query)
+
+
+def test_fragments_that_multiply_are_stopped(ann: APIClient) -> None:
+    levels = 20
+    fragments = "".join(
+        f" fragment F{n} on Patient {{ ...F{n + 1} ...F{n + 1} }}" for n in range(levels)
+    )
+    query = (
+        f'{{ Patient(id: "ann") {{ ...F0 }} }} {fragments} fragment F{levels} on Patient {{ id }}'
+    )
+    assert "too many fields" in message(ann, query)
+
+
+def test_the_scopes_of_the_types_are_needed(
+    client_for: ClientFor, ann: APIClient, charlie_client: APIClient
+) -> None:
+    narrow = client_for(scopes=("Patient:read",))
+    query = "{ generalPractitioner { resource { ... on Practitioner { id } } } }"
+    assert data(narrow, query, "Patient/ann/") == {"generalPractitioner": [{"resource": None}]}
+    reverse = "{ ObservationList(_reference: subject) { id } }"
+    answer = ask(narrow, reverse, "Patient/ann/")
+    assert "Observation:read" in answer["errors"][0]["message"]
+    assert data(charlie_client, '{ Patient(id: "ann") { id } }') == {"Patient": None}
+    assert data(charlie_client, "{ PatientList { id } }") == {"PatientList": []}
+
+
+def test_a_body_without_a_query_is_400(ann: APIClient) -> None:
+    for body in ("{}", '{"query": 5}', '{"query": "{x}", "variables": 5}'):
+        answer = ann.post("/v1/fhir/$graphql", body, content_type="application/json")
+        assert answer.status_code == 400
+        assert answer.json()["resourceType"] == "OperationOutcome"
