@@ -14,6 +14,7 @@ from graphql import (
     FragmentSpreadNode,
     InlineFragmentNode,
     SelectionSetNode,
+    Undefined,
     value_from_ast_untyped,
 )
 
@@ -231,7 +232,7 @@ class Execution:
         found = {
             a.name.value: value_from_ast_untyped(a.value, variables) for a in node.arguments or ()
         }
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in found.items() if value not in (None, Undefined)}
 
 
 def _key(node: FieldNode) -> str:

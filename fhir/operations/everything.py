@@ -11,7 +11,8 @@ from fhir import hashes, store
 from fhir.bundles import searchset
 from fhir.definitions import compartment_parameters, type_number
 from fhir.identity import check_type
-from fhir.indexing import MANY_PATIENTS, NO_DATE, microseconds
+from fhir.index_rows import NO_DATE, microseconds
+from fhir.indexing import MANY_PATIENTS
 from fhir.operations.operation import HL7, Call, Operation
 from fhir.operations.parameters import InvalidParameter
 from fhir.rows import STORED_COLUMNS, stored_of

@@ -39,7 +39,7 @@ def references(bundle: dict[str, Any], mode: str | None = None) -> list[str]:
     ]
 
 
-def observation(rid: str, code: str, value: float, date: str, **more: Any) -> dict[str, Any]:
+def observation(rid: str, loinc: str, value: float, date: str, **more: Any) -> dict[str, Any]:
     """Answer a final Observation of Ann with a quantity in mmol/L."""
     unit = {"unit": "mmol/L", "system": "http://unitsofmeasure.org", "code": "mmol/L"}
     return {
@@ -47,7 +47,7 @@ def observation(rid: str, code: str, value: float, date: str, **more: Any) -> di
         "id": rid,
         "status": "final",
         "subject": {"reference": "Patient/ann"},
-        "code": {"coding": [{"system": LOINC, "code": code}]},
+        "code": {"coding": [{"system": LOINC, "code": loinc}]},
         "effectiveDateTime": date,
         "valueQuantity": {"value": value, **unit},
         **more,

@@ -59,8 +59,17 @@ def test_statistics_of_three_values(ann: APIClient) -> None:
     )
     values = {name: component(found, name)["valueQuantity"]["value"] for name in names.split(",")}
     assert values == {
-        "average": 7, "maximum": 9, "minimum": 5, "count": 3, "total-count": 3, "median": 7,
-        "std-dev": 2, "sum": 21, "variance": 4, "4-lower": 6, "skew": 0,
+        "average": 7,
+        "maximum": 9,
+        "minimum": 5,
+        "count": 3,
+        "total-count": 3,
+        "median": 7,
+        "std-dev": 2,
+        "sum": 21,
+        "variance": 4,
+        "4-lower": 6,
+        "skew": 0,
     }
     assert component(found, "average")["valueQuantity"]["code"] == "mmol/L"
     assert "code" not in component(found, "count")["valueQuantity"]
