@@ -13,6 +13,7 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/studio/")),
     path("", include("healthcloud.api.urls")),
     path("", include("healthcloud.organizations.explorer")),
+    path("", include("healthcloud.organizations.oauth")),
     path("v1/", include("healthcloud.organizations.api.urls")),
     path("v1/", include("healthcloud.events.api.urls")),
     path("v1/", include("healthcloud.audit.api.urls")),

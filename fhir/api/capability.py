@@ -20,6 +20,7 @@ from fhir.patches import PATCH_FORMATS
 from fhir.search.parser import is_searchable
 from fhir.subscriptions.binding import address
 from fhir.subscriptions.topics import advertised
+from healthcloud.organizations.oauth import token_address
 
 _INTERACTIONS: Final = (
     *("read", "vread", "update", "patch", "delete"),
@@ -28,6 +29,8 @@ _INTERACTIONS: Final = (
 _SYSTEM_INTERACTIONS: Final = ("transaction", "batch", "history-system")
 _RESULT_PARAMETERS: Final = ("_count", "_sort", "_total", "_summary", "_elements")
 _VALIDATE: Final = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
+_OAUTH: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SERVICE: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _WEBSOCKET: Final = "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket"
 _TOPIC: Final = (
     "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
@@ -65,6 +68,10 @@ def _rest(base: str) -> JsonObject:
         "mode": "server",
         "security": {
             "cors": False,
+            "extension": [
+                {"url": _OAUTH, "extension": [{"url": "token", "valueUri": token_address()}]}
+            ],
+            "service": [{"coding": [{"system": _SERVICE, "code": "SMART-on-FHIR"}]}],
             "description": (
                 "Bearer API keys with the scopes fhir:read and fhir:write, or of one type such as"
                 " Observation:read. A key sees one organization's environment; requests name a"

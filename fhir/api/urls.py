@@ -11,6 +11,7 @@ from fhir.api.views.instance import InstanceHistoryView, InstanceView, VersionVi
 from fhir.api.views.jobs import JobFileView, JobView
 from fhir.api.views.metadata import MetadataView
 from fhir.api.views.operation import routes
+from fhir.api.views.smart import SmartConfigurationView
 from fhir.api.views.system import SystemHistoryView, SystemView, UnknownFhirView
 from fhir.api.views.topics import TopicsView, TopicView
 from fhir.api.views.type import SearchView, TypeHistoryView, TypeView
@@ -28,6 +29,7 @@ _TYPE: Final = r"^fhir/(?P<resource_type>[A-Za-z]+)"
 _INSTANCE: Final = _TYPE + r"/(?P<id>(?!_history(?:/|$)|_search(?:/|$)|\$)[^/]+)"
 
 urlpatterns: list[URLPattern] = [
+    path("fhir/.well-known/smart-configuration", SmartConfigurationView.as_view(schema=None)),
     path("fhir/metadata", MetadataView.as_view()),
     path("fhir", SystemView.as_view()),
     path("fhir/", SystemView.as_view(schema=None)),

@@ -286,7 +286,8 @@ class ApiKey(models.Model):
     """A key of an organization's environment, and of one project if it names one.
 
     Only the SHA-256 digest of the secret is kept; `prefix` and `last4` are for people. Rotation
-    leaves the digest it replaces valid until `previous_expires_at`.
+    leaves the digest it replaces valid until `previous_expires_at`. A key with a `jwks` is a client
+    of SMART Backend Services: its id is the client's, and nobody knows its secret.
     """
 
     id = models.CharField(primary_key=True, max_length=40, default=key_id)
@@ -305,6 +306,7 @@ class ApiKey(models.Model):
     previous_expires_at = models.DateTimeField(null=True)
     scopes = ArrayField(models.CharField(max_length=80), default=list)
     allowed_addresses = ArrayField(models.CharField(max_length=50), default=list, blank=True)
+    jwks = models.JSONField(null=True, blank=True)
     created_by_id = models.CharField(max_length=40)
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
@@ -313,6 +315,16 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…{self.last4})"
+
+
+class UsedAssertion(models.Model):
+    """An assertion of a client that was exchanged for a token, until it expires by itself."""
+
+    digest = models.BinaryField(primary_key=True, max_length=32)
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"used until {self.expires_at}"
 
 
 class UsageDay(models.Model):

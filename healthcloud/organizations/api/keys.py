@@ -19,6 +19,7 @@ from healthcloud.organizations.api.serializers import (
     TokenRequest,
 )
 from healthcloud.organizations.authentication import TOKEN_LIFE, issue_token, token_expiry
+from healthcloud.organizations.clients import check_jwks
 from healthcloud.organizations.models import ApiKey
 from healthcloud.organizations.services.keys import check_scopes
 from healthcloud.tenancy.scope import public_scope
@@ -69,22 +70,30 @@ class ApiKeys(KeyView):
 
     @extend_schema(request=ApiKeyCreation, responses={201: IssuedKeyAnswer})
     def post(self, request: Request) -> Response:
-        """Create a key; its `secret` is answered this once."""
+        """Create a key; its `secret` is answered this once.
+
+        With `jwks`, the client's public keys, it has none: its `id` is the `client_id` of SMART
+        Backend Services, and tokens come from /oauth/token for signed assertions.
+        """
         self.refuse_token()
         data = self.validated(ApiKeyCreation)
-        scopes = data.get("scopes")
         issued = services.create_api_key(
             environment=self.environment(),
             name=str(data["name"]),
-            scopes=cast("list[str]", sorted(self.principal.scopes) if scopes is None else scopes),
+            scopes=self._scopes_of_key(data),
             project_id=self._project_of_key(data),
             expires_at=data.get("expires_at"),
             allowed_addresses=cast("list[str]", data.get("allowed_addresses") or []),
             grantable=self.principal.scopes,
+            jwks=check_jwks(data["jwks"]) if data.get("jwks") is not None else None,
             actor=self.actor,
             now=self.now,
         )
         return Response(self.represent_issued(issued), status=201)
+
+    def _scopes_of_key(self, data: Mapping[str, object]) -> list[str]:
+        wanted = data.get("scopes")
+        return sorted(self.principal.scopes) if wanted is None else cast("list[str]", wanted)
 
     def _project_of_key(self, data: Mapping[str, object]) -> str | None:
         own = self.principal.project_id

@@ -181,6 +181,7 @@ class ApiKeyAnswer(serializers.ModelSerializer[ApiKey]):
     environment = serializers.CharField(source="environment.kind")
     scopes = serializers.ListField(child=serializers.CharField())
     allowed_addresses = serializers.ListField(child=serializers.CharField())
+    jwks = serializers.JSONField(allow_null=True)
     created_by = serializers.CharField(source="created_by_id")
     status = serializers.SerializerMethodField()
 
@@ -196,6 +197,7 @@ class ApiKeyAnswer(serializers.ModelSerializer[ApiKey]):
             "last4",
             "scopes",
             "allowed_addresses",
+            "jwks",
             "status",
             "expires_at",
             "last_used_at",
@@ -221,9 +223,9 @@ class IssuedKeyAnswer(ApiKeyAnswer):
     class Meta(ApiKeyAnswer.Meta):
         fields: ClassVar = [*ApiKeyAnswer.Meta.fields, "secret"]
 
-    def get_secret(self, key: ApiKey) -> str:
-        """Return the secret."""
-        return str(self.context["secret"])
+    def get_secret(self, key: ApiKey) -> str | None:
+        """Return the secret; None for a client that signs with its own keys."""
+        return str(self.context["secret"]) or None
 
 
 class ApiKeyCreation(serializers.Serializer[ApiKey]):
@@ -238,6 +240,7 @@ class ApiKeyCreation(serializers.Serializer[ApiKey]):
     allowed_addresses = serializers.ListField(
         child=serializers.CharField(max_length=50), required=False, max_length=100
     )
+    jwks = serializers.JSONField(required=False, allow_null=True)
 
 
 class TokenRequest(serializers.Serializer[object]):

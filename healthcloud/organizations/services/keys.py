@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -108,8 +108,12 @@ def create_api_key(
     expires_at: datetime | None = None,
     allowed_addresses: Sequence[str] = (),
     grantable: frozenset[str] | None = None,
+    jwks: Mapping[str, object] | None = None,
 ) -> IssuedKey:
     """Create a key of one environment, and of one project if it names one.
+
+    With `jwks`, checked public keys, it is a client of SMART Backend Services, whose secret
+    nobody is told.
 
     `grantable` are the scopes that the actor may hand on (None for the platform itself). Raises
     ScopeUnknown, ScopeNotGrantable, AddressInvalid, ProjectNotFound, ValidationFailed.
@@ -134,9 +138,10 @@ def create_api_key(
                 allowed_addresses=networks,
                 expires_at=expires_at,
                 created_by_id=actor.id,
+                jwks=jwks,
             )
         _announce(key, "create", "created", actor=actor, now=now)
-    return IssuedKey(key, secret.text)
+    return IssuedKey(key, secret.text if jwks is None else "")
 
 
 def _check_project(organization_id: str, project_id: str | None) -> None:
@@ -165,6 +170,8 @@ def rotate_api_key(
         with public_scope():
             key = _locked(environment, key_id)
             check_scopes(key.scopes, grantable=grantable)
+            if key.jwks is not None:
+                raise KeyRevoked("This client signs with its own keys: create a new client.")
             if key.revoked_at is not None:
                 raise KeyRevoked("This key was revoked; create a new one instead of rotating it.")
             key.previous_digest, key.previous_expires_at = key.digest, now + OVERLAP
