@@ -1,4 +1,4 @@
-"""Code systems, value sets and concept maps of the core package, without their prose.
+"""Code systems, value sets, concept maps and profiles of the core package, without their prose.
 
 https://hl7.org/fhir/R4/terminologies-systems.html
 """
@@ -9,12 +9,13 @@ from typing import Any, Final, Literal
 
 from fhir.definitions.files import read_data
 
-Kind = Literal["CodeSystem", "ValueSet", "ConceptMap"]
+Kind = Literal["CodeSystem", "ValueSet", "ConceptMap", "StructureDefinition"]
 
 _FILES: Final[Mapping[Kind, str]] = {
     "CodeSystem": "code_systems",
     "ValueSet": "value_set_definitions",
     "ConceptMap": "concept_maps",
+    "StructureDefinition": "profiles",
 }
 
 
@@ -24,7 +25,7 @@ def _data(kind: Kind) -> dict[str, Any]:
 
 
 def core_resource(kind: Kind, url: str) -> dict[str, Any] | None:
-    """Answer a code system, value set or concept map of R4 by its url, None where it has none."""
+    """Answer a code system, value set, concept map or profile of R4 by url, None without one."""
     facts = _data(kind).get(url)
     return None if facts is None else {"resourceType": kind, "url": url, **facts}
 

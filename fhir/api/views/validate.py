@@ -1,17 +1,28 @@
 """$validate. https://hl7.org/fhir/R4/resource-operation-validate.html"""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from fhir import store
 from fhir.api.base import FhirView
+from fhir.checking import MODES, judge
 from fhir.documents import JsonObject, parse
-from fhir.errors import NotSupported, ResourceMismatch
+from fhir.errors import ResourceMismatch
 from fhir.identity import check_type
-from fhir.validation import Issue, outcome, validate
+from fhir.operations.parameters import Parameters
+from fhir.validation import outcome
 from healthcloud.errors import BadRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a call asks: which resource (None: that of the address), against what, and for what."""
+
+    resource: JsonObject | None
+    mode: str | None
+    profiles: tuple[str, ...]
 
 
 class ValidateView(FhirView):
@@ -23,19 +34,26 @@ class ValidateView(FhirView):
 
     def post(self, request: Request, resource_type: str = "", id: str = "") -> HttpResponse:
         """Validate the resource that was sent, bare or as the parameter `resource`."""
-        data, mode, profile = _asked(parse(self.sent()).data, request.query_params)
-        if profile:
-            raise NotSupported("This server does not validate against profiles yet.")
-        if mode == "delete":
-            store.read(resource_type=resource_type, id=id)
-            return self.answer(outcome([]))
         if resource_type:
             check_type(resource_type)
+        asked = _asked(parse(self.sent()).data, self.query_pairs(), resource_type)
+        return self.judged(asked, resource_type, id)
+
+    def judged(self, asked: Asked, resource_type: str, id: str) -> HttpResponse:
+        """Answer 200 with all issues of what was asked."""
+        if asked.mode == "delete":
+            if not id:
+                raise BadRequest("mode=delete is for an instance: {type}/{id}/$validate.")
+            store.read(resource_type=resource_type, id=id)
+            return self.answer(outcome([]))
+        data = asked.resource
+        if data is None and id:
+            data = store.read(resource_type=resource_type, id=id).resource
         if data is None:
             raise BadRequest("Send the resource, or Parameters with one named `resource`.")
         if resource_type and data.get("resourceType") != resource_type:
             raise ResourceMismatch(f"The body is no {resource_type}.", param="resourceType")
-        return self.answer(outcome([*validate(data), *_mode_issues(data, mode, id)]))
+        return self.answer(outcome(judge(data, profiles=asked.profiles, mode=asked.mode, id=id)))
 
 
 class InstanceValidateView(ValidateView):
@@ -43,25 +61,24 @@ class InstanceValidateView(ValidateView):
 
     def get(self, request: Request, resource_type: str, id: str) -> HttpResponse:
         """Validate the stored version."""
-        found = store.read(resource_type=resource_type, id=id)
-        return self.answer(outcome(validate(found.resource)))
+        check_type(resource_type)
+        asked = _read(None, Parameters.from_query(self.query_pairs()))
+        return self.judged(asked, resource_type, id)
 
 
-def _asked(
-    body: JsonObject, query: Mapping[str, str]
-) -> tuple[JsonObject | None, str | None, str | None]:
-    """Return resource, mode and profile, from the query or from Parameters."""
-    if body.get("resourceType") != "Parameters":
-        return body, query.get("mode"), query.get("profile")
-    given = {part.get("name"): part for part in body.get("parameter", ()) if isinstance(part, dict)}
-    resource = given.get("resource", {}).get("resource")
-    mode = given.get("mode", {}).get("valueCode", query.get("mode"))
-    profile = given.get("profile", {}).get("valueUri", query.get("profile"))
-    return resource, mode, profile
+def _asked(body: JsonObject, query: list[tuple[str, str]], resource_type: str) -> Asked:
+    """Read a body: Parameters of the operation, or the resource itself."""
+    if body.get("resourceType") == "Parameters":
+        given = Parameters.from_resource(body, query)
+        if "resource" in given or resource_type != "Parameters":
+            return _read(given.resource("resource"), given)
+    return _read(body, Parameters.from_query(query))
 
 
-def _mode_issues(data: JsonObject, mode: str | None, rid: str) -> list[Issue]:
-    kind = str(data.get("resourceType"))
-    if mode == "update" and rid and data.get("id") != rid:
-        return [Issue("error", "invalid", f"{kind}.id", f"The id must be `{rid}`.")]
-    return []
+def _read(resource: JsonObject | None, given: Parameters) -> Asked:
+    mode, profiles = given.text("mode"), tuple(dict.fromkeys(given.texts("profile")))
+    if mode is not None and mode not in MODES:
+        raise BadRequest(f"`mode` is one of {', '.join(MODES)}.", param="mode")
+    if mode == "profile" and not profiles:
+        raise BadRequest("mode=profile needs a `profile` to validate against.", param="profile")
+    return Asked(resource, mode, profiles)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fhir.definitions.build.package import CorePackage, read_package
+from fhir.definitions.build.profiles import build_profiles
 from fhir.definitions.build.resources import build_resources
 from fhir.definitions.build.search import build_compartments, build_search_parameters
 from fhir.definitions.build.structures import build_invariants, build_structures
@@ -40,6 +41,7 @@ def write_definitions(package: CorePackage, folder: Path) -> BuildReport:
         "code_systems": build_resources(package, "CodeSystem"),
         "value_set_definitions": build_resources(package, "ValueSet"),
         "concept_maps": build_resources(package, "ConceptMap"),
+        "profiles": build_profiles(package),
     }
     folder.mkdir(parents=True, exist_ok=True)
     texts = {name: _canonical(content) for name, content in contents.items()}

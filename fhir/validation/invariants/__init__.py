@@ -88,3 +88,14 @@ def _rule(type_name: str, key: str) -> Rule | None:
     if key.endswith("-0"):
         return conformance.NAME_RULE
     return _RULES.get(f"{type_name}.{key}") or _RULES.get(key)
+
+
+@cache
+def core_keys() -> frozenset[str]:
+    """Name the invariants of R4 itself, which profiles repeat in their snapshots."""
+    return frozenset(
+        facts["key"]
+        for paths in _data().values()
+        for entries in paths.values()
+        for facts in entries
+    )

