@@ -5,6 +5,7 @@ neither may show to a key that writes what it may not read.
 """
 
 from fhir.documents import JsonObject, ParsedResource
+from fhir.identity import check_type
 from fhir.interactions.bundle import Entry
 from fhir.interactions.references import conditional_references
 from fhir.search.parser import parse
@@ -40,6 +41,7 @@ def require_search(principal: Principal, request: SearchRequest) -> None:
 
 def require_condition(principal: Principal, resource_type: str, query: str) -> None:
     """Refuse a conditional interaction by a caller who may not make the search that it is."""
+    check_type(resource_type)
     require(principal, _read_scope(resource_type))
     require_verb(principal, resource_type, "s")
     text = query.partition("?")[2] if "?" in query else query
@@ -95,6 +97,7 @@ def _require_read(principal: Principal, entry: Entry) -> None:
     require(principal, _read_scope(searched))
     if len(names) not in {1, 3} or "_history" in names or principal.can("fhir:read"):
         return
+    check_type(searched)
     request = parse(searched, entry.query)
     require_search(principal, request)
     if request.includes or request.revincludes:
