@@ -124,6 +124,8 @@ def _entry(position: int, data: Mapping[str, Any], text: Mapping[str, msgspec.Ra
 
 def _address(url: str, where: str) -> SplitResult:
     """Return the parts of a request's url, relative to the FHIR root."""
+    if "\0" in unquote(url):
+        raise InvalidBundle(f"{where} holds the character U+0000.", param=where)
     try:
         return urlsplit(url.removeprefix(own_base()).removeprefix("/"))
     except ValueError:

@@ -280,6 +280,7 @@ def test_answers_can_be_minimal(alice_client: APIClient) -> None:
         [{"request": []}],
         [{"request": {"method": {}, "url": "Patient"}}],
         [{"request": {"method": "GET", "url": 7}}],
+        [{"request": {"method": "GET", "url": "Patient/%00"}}],
         [{"request": {"method": "POST", "url": "Patient"}, "resource": []}],
         [{"request": {"method": "POST", "url": "http://[", "ifNoneExist": 1}}],
     ],
