@@ -163,6 +163,10 @@ class Definition:
         """List the steps once: every decision looks at all of them."""
         object.__setattr__(self, "all", tuple(self._walk()))
 
+    def loops_in(self, path: str = "") -> bool:
+        """Return whether a loop stands somewhere, or under a step."""
+        return any(s.kind == "loop" and s.path.startswith(path) for s in self.all)
+
     @property
     def has_secrets(self) -> bool:
         """Return whether a step is sensitive."""

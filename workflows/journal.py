@@ -73,7 +73,9 @@ class Journal:
     # --- reading ------------------------------------------------------------------------------
 
     @classmethod
-    def open(cls, holder: Holder, actor: Actor, token: int, kind: str = "") -> "Journal":
+    def open(
+        cls, holder: Holder, actor: Actor, token: int, kind: str = "", *, loops: bool = True
+    ) -> "Journal":
         """Read the rows that the run, or its lane in a step of this kind, can see.
 
         `token` is that of the worker who opens it.
@@ -81,7 +83,7 @@ class Journal:
         journal = cls(holder, actor, token)
         if holder.lane is None and holder.run.token == 0:  # nobody has carried it yet
             return journal
-        rows = list(step_rows.visible(holder, kind).order_by("sequence", "attempt"))
+        rows = list(step_rows.visible(holder, kind, loops=loops).order_by("sequence", "attempt"))
         for row in rows:
             key = key_of(row.path, row.iteration)
             journal.sequence = max(journal.sequence, row.sequence)

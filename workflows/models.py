@@ -259,7 +259,7 @@ class StepRun(ProjectScoped):
     """
 
     id = models.CharField(primary_key=True, max_length=40, default=step_id)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
     sequence = models.IntegerField()
     step = models.CharField(max_length=63)
     path = models.CharField(max_length=600)
@@ -279,6 +279,7 @@ class StepRun(ProjectScoped):
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
+        indexes: ClassVar = [models.Index(fields=["run", "iteration"], name="step_by_iteration")]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["run", "path", "iteration", "attempt"], name="step_attempt_once"

@@ -134,22 +134,20 @@ def _values(row: StepRun) -> list[object]:
     ]
 
 
-def visible(holder: Holder, kind: str) -> QuerySet[StepRun]:
+def visible(holder: Holder, kind: str, *, loops: bool = True) -> QuerySet[StepRun]:
     """Return the rows that a run, or one branch or item of it, can see.
 
-    A lane sees its own rows, and those that ran around it; never those of other items.
+    A lane sees its own rows, and those that ran around it; never those of other items. Without
+    `loops` there are no rounds to look for, and an index finds the rows among ten thousand.
     """
     rows = StepRun.objects.filter(run=holder.run)
-    if holder.lane is None:
-        return rows.filter(iteration__regex=_MAIN)
-    own = lanes.inner_iteration(holder.lane, kind)
+    own = lanes.inner_iteration(holder.lane, kind) if holder.lane is not None else ""
     if not own:
-        return rows.filter(iteration__regex=_MAIN)
+        return rows.filter(iteration__regex=_MAIN) if loops else rows.filter(iteration="")
     parts = own.split(".")
-    around = ["", *(".".join(parts[: n + 1]) for n in range(len(parts)))]
-    return rows.filter(
-        Q(iteration__in=around) | Q(iteration__regex=rf"^{re.escape(own)}(\.r\d+)+$")
-    )
+    around = Q(iteration__in=["", *(".".join(parts[: n + 1]) for n in range(len(parts)))])
+    rounds = Q(iteration__regex=rf"^{re.escape(own)}(\.r\d+)+$")
+    return rows.filter(around | rounds if loops else around)
 
 
 def load_outputs(rows: Iterable[StepRun]) -> None:

@@ -75,7 +75,8 @@ def _sit(work: ClaimedWork, clock: Clock, read: Read) -> Outcome:
         definition = _definition(work.scope.schema, run.version_id)
         place = holder.place
         kind = definition.at(place.path).kind if definition and place else ""
-        journal = Journal.open(holder, actor_of(run), work.token, kind)
+        loops = definition is None or definition.loops_in(place.path if place else "")
+        journal = Journal.open(holder, actor_of(run), work.token, kind, loops=loops)
         state = journal.state(work.scope, clock())
         return Carrier(work, sitting, journal, state, definition, clock).go()
     except RunEnded:
