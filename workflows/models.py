@@ -259,7 +259,7 @@ class StepRun(ProjectScoped):
     """
 
     id = models.CharField(primary_key=True, max_length=40, default=step_id)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
     sequence = models.IntegerField()
     step = models.CharField(max_length=63)
     path = models.CharField(max_length=600)
