@@ -21,11 +21,27 @@ class Node:
     duration_ms: float | None = None
     offset: float = 0.0
     width: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the step ran several times: in items of a map or rounds of a loop."""
+        return sum(self.counts.values()) > 1
 
     @property
     def summary(self) -> str:
         """One line of what the step is about, from its arguments."""
         return summarize(self.step)
+
+    @property
+    def shown_input(self) -> object:
+        """The latest attempt's input, unless the step is sensitive."""
+        return None if self.step.sensitive or not self.attempts else self.last.input
+
+    @property
+    def shown_output(self) -> object:
+        """The latest attempt's output, unless the step is sensitive."""
+        return None if self.step.sensitive or not self.attempts else self.last.output
 
     @property
     def last(self) -> Any:  # noqa: ANN401 - a StepRun or None
@@ -43,6 +59,10 @@ class Block:
 
 
 SUMMARY_ARGUMENTS = (
+    "items",
+    "until",
+    "workflow",
+    "url",
     "query",
     "reference",
     "agent",
@@ -52,9 +72,13 @@ SUMMARY_ARGUMENTS = (
     "title",
     "duration",
     "signal",
-    "until",
+    "event",
     "message",
 )
+
+
+_URGENCY = ("running", "waiting", "retrying", "failed")
+"""Of a step that ran for many items, the state that is shown: what goes on, else the worst."""
 
 
 def summarize(step: Step) -> str:
@@ -76,12 +100,18 @@ def outline(steps: Sequence[Step]) -> list[Node]:
 
 
 def _blocks(step: Step) -> Iterator[Block]:
-    for branch in step.branches:
-        yield Block(branch.name or "When", branch.when, outline(branch.steps))
+    for number, branch in enumerate(step.branches, start=1):
+        untitled = "When" if branch.when else f"Branch {number}"
+        yield Block(branch.name or untitled, branch.when, outline(branch.steps))
+    repeated = "For each item" if step.kind == "map" else "Each round"
+    until = str(step.arguments.get("until", "")) if step.kind == "loop" else ""
+    if step.steps:
+        yield Block(repeated, f"until {until}" if until else "", outline(step.steps))
     handlers = (
         ("Otherwise", step.otherwise),
         ("When the deadline passes", step.on_timeout or ()),
         ("When it fails", step.on_error or ()),
+        ("Undone by, if the run fails later", step.compensate or ()),
     )
     for title, steps in handlers:
         if steps:
@@ -113,7 +143,10 @@ def lay_over(nodes: list[Node], attempts: Sequence[Any], *, run: Any, now: datet
 
 def _place(node: Node, start: datetime, total: float, now: datetime) -> None:
     first, last = node.attempts[0], node.attempts[-1]
-    node.status = last.status
+    latest = {attempt.iteration: attempt.status for attempt in node.attempts}
+    for status in latest.values():
+        node.counts[status] = node.counts.get(status, 0) + 1
+    node.status = next((word for word in _URGENCY if node.counts.get(word)), last.status)
     node.started_at = first.started_at
     node.duration_ms = duration_between(first.started_at, last.finished_at or now)
     node.offset = round((duration_between(start, first.started_at) or 0.0) / total * 100, 2)
@@ -121,5 +154,5 @@ def _place(node: Node, start: datetime, total: float, now: datetime) -> None:
 
 
 def of_definition(definition: Definition) -> list[Node]:
-    """Return the outline of a definition."""
-    return outline(definition.steps)
+    """Return the outline of a definition; what is done when the run fails comes last."""
+    return [*outline(definition.steps), *outline(definition.on_failure)]

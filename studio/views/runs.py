@@ -16,6 +16,7 @@ from workflows import parsing, queries, retrying
 from workflows import runs as services
 from workflows.models import Run, RunStatus, TaskStatus
 
+MOST_ATTEMPTS = 2_000  # of a map over ten thousand items, the page shows the first
 FILTERS = ("q", "workflow", "status", "since")
 
 
@@ -60,7 +61,7 @@ def run(page: Page, run_id: str) -> HttpResponse:
     found = queries.run(run_id)
     parsed = parsing.parse(found.version.definition)
     nodes = outline.of_definition(parsed.definition) if parsed.definition else []
-    attempts = queries.steps(found).filter(superseded=False)
+    attempts = queries.steps(found).filter(superseded=False)[:MOST_ATTEMPTS]
     outline.lay_over(nodes, list(attempts), run=found, now=page.now)
     context: dict[str, object] = {
         "run": found,
