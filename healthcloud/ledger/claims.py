@@ -73,15 +73,15 @@ def extend(work: ClaimedWork, *, lease: timedelta, progressed: bool) -> bool:
     return _change(_EXTEND, (lease.total_seconds(), progressed, work.id, work.token))
 
 
-def finish(work: ClaimedWork) -> bool:
+def finish(work: ClaimedWork) -> bool | None:
     """Delete the finished work, or make it due at once if it was rung for meanwhile.
 
-    False means that the work is no longer ours.
+    Returns whether it is due again, None when it is no longer ours.
     """
     with connection.cursor() as cursor:
         cursor.execute(_FINISH, (work.id, work.token))
         (again,) = cursor.fetchone()
-    return again is not None
+    return None if again is None else bool(again)
 
 
 def finish_with_commit(work: ClaimedWork, then: Callable[[bool], object]) -> None:

@@ -1,6 +1,7 @@
-"""The doorbell: a message without content that makes a worker look into the ledger.
+"""The doorbell: a call or a message without content that makes a worker look into the ledger.
 
-A lost message costs latency, never work: the sweeper rings for whatever is still due.
+A worker that is awake is called through Valkey; when none is, the broker wakes one. What is lost
+costs latency, never work: the sweeper rings for whatever is still due.
 """
 
 import logging
@@ -10,6 +11,8 @@ from functools import partial
 from celery import current_app
 from django.db import connection, transaction
 
+from healthcloud.ledger import wake
+
 logger = logging.getLogger(__name__)
 
 DRAIN = "ledger.drain"
@@ -17,8 +20,13 @@ _PAUSE_SECONDS = 5.0  # after a failed ring: no request waits for a broker that 
 _broker = {"silent_until": 0.0}
 
 
-def ring(queue: str, *, expires: float | None = None) -> bool:
-    """Tell one worker of `queue` to look for due work; return whether the broker took it.
+def ring(queue: str) -> bool:
+    """Tell one worker of `queue` to look for due work; return whether anyone was told."""
+    return wake.call(queue) or send(queue)
+
+
+def send(queue: str, *, expires: float | None = None) -> bool:
+    """Let the broker wake a worker of `queue`; return whether the broker took the message.
 
     A broker that is down is logged, not raised. `expires` in seconds drops the message when no
     worker took it in time.

@@ -1,5 +1,6 @@
 """Read the ledger: what is overdue, and what was given up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,13 @@ SELECT queue, count(*), extract(epoch FROM clock_timestamp() - min(visible_at)):
   FROM public.ledger_duework
  WHERE state <> 'dead' AND visible_at <= clock_timestamp()
  GROUP BY queue ORDER BY queue
+"""
+_DUE_AMONG: Final = """
+SELECT queue FROM unnest(%s::text[]) WITH ORDINALITY AS asked(queue, place)
+ WHERE EXISTS (SELECT FROM public.ledger_duework w
+                WHERE w.queue = asked.queue AND w.state <> 'dead'
+                  AND w.visible_at <= clock_timestamp())
+ ORDER BY place
 """
 _NEXT: Final = """
 SELECT extract(epoch FROM visible_at - clock_timestamp())::float8
@@ -35,6 +43,13 @@ def backlogs() -> list[Backlog]:
     with connection.cursor() as cursor:
         cursor.execute(_DUE)
         return [Backlog(queue, due, age) for queue, due, age in cursor.fetchall()]
+
+
+def due_among(queues: Sequence[str]) -> list[str]:
+    """Return those of the queues in which something is due, in their order."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE_AMONG, [list(queues)])
+        return [queue for (queue,) in cursor.fetchall()]
 
 
 def seconds_to_next() -> float | None:

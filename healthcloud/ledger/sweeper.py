@@ -21,11 +21,18 @@ _MOST_RINGS = 8  # per queue and sweep: enough to wake the workers of one machin
 
 
 def sweep() -> int:
-    """Ring each queue that has due work, once for each worker it could keep busy."""
+    """Ring each queue that has due work, once for each worker it could keep busy.
+
+    What is overdue was not heard by anyone who is awake, so the broker wakes others.
+    """
     rung = 0
     for backlog in queries.backlogs():
+        overdue = backlog.age > INTERVAL_SECONDS
         for _ in range(min(backlog.due, _MOST_RINGS)):
-            rung += doorbell.ring(backlog.queue, expires=5 * INTERVAL_SECONDS)
+            if overdue:
+                rung += doorbell.send(backlog.queue, expires=5 * INTERVAL_SECONDS)
+            else:
+                rung += doorbell.ring(backlog.queue)
     return rung
 
 

@@ -3,13 +3,13 @@
 import logging
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection
 
-from healthcloud.ledger import claims, doorbell, handlers
+from healthcloud.ledger import claims, doorbell, handlers, queries, wake
 from healthcloud.ledger.backoff import full_jitter
 from healthcloud.ledger.claims import Terms
 from healthcloud.ledger.handlers import (
@@ -28,33 +28,104 @@ from healthcloud.tenancy.scope import public_scope
 logger = logging.getLogger(__name__)
 
 ALL_QUEUES = tuple(Queue.values)
+_STINT = 20  # pieces of one queue before the next has its turn
 _served: dict[str, str] = {}  # queue → the tenant that this process served last
 
 
-def drain(queues: Sequence[str], *, limit: int, seconds: float = 60.0) -> int:
+def drain(
+    queues: Sequence[str],
+    *,
+    limit: int,
+    seconds: float = 60.0,
+    linger: float = 0.0,
+    stopping: Callable[[], bool] = lambda: False,
+) -> int:
     """Run due work of `queues` until nothing is due, and return how much was done.
 
+    Then stays awake for `linger` seconds after the last piece, and does what it is called for.
     Stops after `limit` pieces or `seconds`, and then rings for another worker, so that no task
     of the broker gets long. Errors of handlers are retried with backoff, never raised.
     """
     terms = _terms()
-    until = time.monotonic() + seconds
-    done = 0
     claims.bound_idle_transactions(terms.lease)
     with Heartbeat(terms.lease) as heartbeat:
-        while done < limit and time.monotonic() < until:
-            work = _claim(queues, terms)
+        shift = _Shift(terms, heartbeat, limit, time.monotonic() + seconds, stopping)
+        shift.work_off(queues)
+        if linger:
+            with wake.Watch(queues) as watch:
+                shift.work_off(queries.due_among(queues))  # what came before we could hear
+                shift.listen(watch, linger)
+            shift.work_off(queries.due_among(queues))  # what we were called for while we left
+    if shift.over():
+        for queue in queues:
+            doorbell.send(queue)
+    return shift.done
+
+
+class _Shift:
+    """One task's time at work."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        heartbeat: Heartbeat,
+        limit: int,
+        until: float,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self.terms = terms
+        self.heartbeat = heartbeat
+        self.limit = limit
+        self.until = until
+        self.stopping = stopping
+        self.done = 0
+
+    def over(self) -> bool:
+        """Say whether the time is up or enough is done, so that another has to go on."""
+        return self.done >= self.limit or time.monotonic() >= self.until
+
+    def work_off(self, queues: Sequence[str]) -> None:
+        """Do what is due, some of each queue in turn, until nothing is."""
+        busy = list(queues)
+        while busy:
+            busy = [queue for queue in busy if self._stint(queue)]
+
+    def listen(self, watch: wake.Watch, linger: float) -> None:
+        """Do what we are called for, until for a while nobody calls."""
+        idle_until = time.monotonic() + linger
+        while not self._ends() and not watch.deaf:
+            left = min(idle_until, self.until) - time.monotonic()
+            if left <= 0:
+                return
+            queue, before = watch.hear(min(left, 1.0)), self.done
+            if queue is not None:
+                self.work_off([queue])
+            if self.done > before:
+                idle_until = time.monotonic() + linger
+
+    def _stint(self, queue: str) -> bool:
+        """Do some of one queue; return whether there is more."""
+        for _ in range(_STINT):
+            if self._ends():
+                return False
+            work = _claim([queue], self.terms)
             if work is None:
-                return done
-            heartbeat.watch(work)
-            try:
-                _settle(work, _outcome(work))
-            finally:
-                heartbeat.watch(None)
-            done += 1
-    for queue in queues:
-        doorbell.ring(queue)
-    return done
+                return False
+            self.done += 1
+            if not self._do(work) and not work.more:
+                return False
+        return True
+
+    def _do(self, work: ClaimedWork) -> bool:
+        """Do a piece of work; return whether it is due again."""
+        self.heartbeat.watch(work)
+        try:
+            return _settle(work, _outcome(work))
+        finally:
+            self.heartbeat.watch(None)
+
+    def _ends(self) -> bool:
+        return self.over() or self.stopping()
 
 
 def run_until_idle(
@@ -115,18 +186,20 @@ def _outcome(work: ClaimedWork, *, raising: bool = False) -> Outcome | None:
         return RetryAt(work.now + full_jitter(work.attempt), type(error).__name__)
 
 
-def _settle(work: ClaimedWork, outcome: Outcome | None) -> None:
+def _settle(work: ClaimedWork, outcome: Outcome | None) -> bool:
+    """Put down what became of the work; return whether it is due again."""
     match outcome:
         case Done():
-            claims.finish(work)
+            return claims.finish(work) is True
         case RetryAt(error=error) if error and work.attempt >= _max_attempts(work.kind):
             _give_up(work, error)
         case RetryAt(due_at=due_at, error=error):
-            claims.release(work, due_at=due_at, error=error)
+            return claims.release(work, due_at=due_at, error=error) is True
         case GiveUp(error=error):
             _give_up(work, error)
-        case Settled() | None:
-            pass
+        case Settled(again=again):
+            return again
+    return False
 
 
 def _give_up(work: ClaimedWork, error: str) -> None:

@@ -127,10 +127,10 @@ def test_the_token_of_a_lost_lease_settles_nothing(riverside_scope: Scope) -> No
     expire_leases()
     fresh = claim()
     assert not claims.extend(stale, lease=TERMS.lease, progressed=False)
-    assert not claims.finish(stale)
+    assert claims.finish(stale) is None
     assert claims.release(stale, due_at=timezone.now(), error="x") is None
     assert not claims.bury(stale, error="x")
-    assert claims.finish(fresh)
+    assert claims.finish(fresh) is False
     assert not DueWork.objects.exists()
 
 
@@ -165,11 +165,11 @@ def test_work_that_is_rung_for_while_held_is_looked_at_once_more(riverside_scope
     ask(riverside_scope, dedupe_key="run_1")
     held = claim()
     ask(riverside_scope, dedupe_key="run_1")
-    assert claims.finish(held)
+    assert claims.finish(held) is True
     again = claim()
     assert again.id == held.id
     assert again.attempt == 1
-    assert claims.finish(again)
+    assert claims.finish(again) is False
     assert not DueWork.objects.exists()
 
 
