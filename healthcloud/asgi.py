@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcloud.settings")
+os.environ.setdefault("HEALTHCLOUD_STATEMENT_SECONDS", "30")  # as long as a request may wait
 
 from healthcloud.wsgi import application as wsgi_application  # noqa: I001 - sets Django up first
 

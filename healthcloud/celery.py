@@ -7,9 +7,13 @@ finds nothing to claim, so the broker needs no durability of its own.
 import os
 
 from celery import Celery
+from django.conf import settings
 from kombu import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "healthcloud.settings")
+
+if not settings.configured:  # the worker's own process, not one that merely rings
+    os.environ.setdefault("HEALTHCLOUD_STATEMENT_SECONDS", "300")
 
 QUEUES = ("control", "steps", "agents", "webhooks", "bulk")
 VISIBILITY_SECONDS = 300

@@ -126,13 +126,17 @@ DATABASE_APPLICATION: dict[str, str] = {
     "USER": env("HEALTHCLOUD_DATABASE_USER", f"{DATABASE_OWNER['NAME']}_app"),
     "PASSWORD": env("HEALTHCLOUD_DATABASE_PASSWORD", derive_key("database-application").hex()),
 }
+# How long one statement may take, so that none holds its locks for ever; 0 sets no limit. Web
+# processes (asgi.py) take 30 and workers (celery.py) 300 unless told; commands have none.
+STATEMENT_SECONDS = env_int("HEALTHCLOUD_STATEMENT_SECONDS", default=0)
+_SESSION = {"options": f"-c statement_timeout={STATEMENT_SECONDS}s"} if STATEMENT_SECONDS else {}
 DATABASES = {
     "default": {
         "ENGINE": "healthcloud.tenancy.backend",
         **DATABASE_APPLICATION,
         "CONN_MAX_AGE": env_int("HEALTHCLOUD_CONNECTION_AGE", default=1800),
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"application_name": "healthcloud", "connect_timeout": 10},
+        "OPTIONS": {"application_name": "healthcloud", "connect_timeout": 10, **_SESSION},
     }
 }
 ORIGINAL_BACKEND = "django.db.backends.postgresql"

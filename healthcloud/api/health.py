@@ -48,23 +48,29 @@ class RequestMetricsMiddleware:
 
 
 class LedgerCollector(Collector):
-    """Depth and age of the queues, read when the metrics are."""
+    """Depth and age of the queues and their dead letters, read when the metrics are."""
 
     def collect(self) -> Iterable[Metric]:
-        """Yield two gauges; none while the database is down."""
+        """Yield three gauges; without figures while the database is down."""
         depth = GaugeMetricFamily("healthcloud_queue_due", "Work that is due.", labels=["queue"])
         age = GaugeMetricFamily(
             "healthcloud_queue_oldest_seconds", "Age of the oldest due work.", labels=["queue"]
         )
+        dead = GaugeMetricFamily(
+            "healthcloud_queue_dead", "Work that was given up.", labels=["queue"]
+        )
         try:
-            backlogs = ledger.backlogs()
+            backlogs, given_up = ledger.backlogs(), ledger.dead_counts()
         except DatabaseError:
-            backlogs = []
+            backlogs, given_up = [], {}
+        for queue, count in given_up.items():
+            dead.add_metric([queue], count)
         for backlog in backlogs:
             depth.add_metric([backlog.queue], backlog.due)
             age.add_metric([backlog.queue], backlog.age)
         yield depth
         yield age
+        yield dead
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that registering does not query the database."""

@@ -29,6 +29,11 @@ SELECT extract(epoch FROM visible_at - clock_timestamp())::float8
 """
 
 
+_DEAD: Final = """
+SELECT queue, count(*) FROM public.ledger_duework WHERE state = 'dead' GROUP BY queue ORDER BY queue
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """How much is due in one queue, and for how many seconds the oldest has been."""
@@ -43,6 +48,13 @@ def backlogs() -> list[Backlog]:
     with connection.cursor() as cursor:
         cursor.execute(_DUE)
         return [Backlog(queue, due, age) for queue, due, age in cursor.fetchall()]
+
+
+def dead_counts() -> dict[str, int]:
+    """Return how many dead letters each queue holds, over all tenants."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DEAD)
+        return dict(cursor.fetchall())
 
 
 def due_among(queues: Sequence[str]) -> list[str]:
@@ -60,8 +72,7 @@ def seconds_to_next() -> float | None:
     return None if row is None else float(row[0])
 
 
-def dead_letters(*, environment_id: str) -> QuerySet[DueWork]:
-    """Return the work that was given up in one environment, newest first."""
-    return DueWork.objects.filter(environment_id=environment_id, state=DueWork.State.DEAD).order_by(
-        "-id"
-    )
+def dead_letters(*, environment_id: str | None = None) -> QuerySet[DueWork]:
+    """Return the work that was given up, in one environment or in all, newest first."""
+    rows = DueWork.objects.filter(state=DueWork.State.DEAD).order_by("-id")
+    return rows if environment_id is None else rows.filter(environment_id=environment_id)
