@@ -19,7 +19,7 @@ from fhir.interactions.bundle import Entry, read_entries, response_bundle
 from fhir.interactions.transaction import transaction
 from fhir.operations.registry import R4_OPERATIONS, named, where
 from healthcloud.api.errors import describe, log_error
-from healthcloud.errors import BadRequest, HealthCloudError, NotFound
+from healthcloud.errors import HealthCloudError, NotFound
 
 
 class SystemView(FhirView):
@@ -115,11 +115,11 @@ class UnknownFhirView(FhirView):
 
 
 def _unknown_operation(name: str, rest: str) -> HealthCloudError:
-    """Return what to say of an operation that no route knows: 400, 501 or 404."""
+    """Return what to say of an operation that no route knows: 404, with its places, or 501."""
     served = named(name)
     if served or name == "validate":
         places = ", ".join(place for operation in served for place in where(operation))
-        return BadRequest(
+        return NotFound(
             f"`${name[:60]}` is not called at /v1/fhir/{rest[:120]} this way; it is at"
             f" {places or '{type}/$validate and {type}/{id}/$validate, by POST'}."
         )
