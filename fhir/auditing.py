@@ -9,26 +9,35 @@ from typing import Final
 
 from fhir.definitions import type_name
 from fhir.rows import NewVersion
+from fhir.sql import Statement
 from healthcloud.actors import Actor
-from healthcloud.audit.services import record
+from healthcloud.audit.services import record, recording
 
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _ROW: Final = 500
 
 
+def recording_write(versions: Sequence[NewVersion], *, actor: Actor, now: datetime) -> Statement:
+    """Return what the writing statement of one version adds, to be in the trail with its row `r`.
+
+    It is empty for several versions, which `record_writes` adds.
+    """
+    if len(versions) != 1:
+        return Statement("")
+    [version] = versions
+    return recording(
+        source="r",
+        actor=actor,
+        action=f"fhir.{_VERBS[version.method]}",
+        target_type=type_name(version.type_number),
+        target_id=version.rid,
+        now=now,
+        details={"version": version.version},
+    )
+
+
 def record_writes(versions: Sequence[NewVersion], *, actor: Actor, now: datetime) -> None:
-    """Add the written versions to the trail of the active tenant."""
-    if len(versions) == 1:
-        [version] = versions
-        record(
-            actor=actor,
-            action=f"fhir.{_VERBS[version.method]}",
-            target_type=type_name(version.type_number),
-            target_id=version.rid,
-            now=now,
-            details={"version": version.version},
-        )
-        return
+    """Add several written versions to the trail of the active tenant."""
     for start in range(0, len(versions), _ROW):  # of nothing, nothing
         part = versions[start : start + _ROW]
         record(

@@ -14,9 +14,9 @@ from django.apps import apps
 from django.utils import timezone
 
 from fhir.feed import Change, changes, number_changes, purge_changes, skip_changes
-from fhir.sql import fetch
+from fhir.sql import Statement, fetch
 from healthcloud.events.numbering import whole_tenant
-from healthcloud.ledger.services import enqueue
+from healthcloud.ledger.services import asking, enqueue
 from healthcloud.tenancy.scope import Scope, active_scope, tenant_scope
 
 Handler: TypeAlias = Callable[[str, Sequence[Change]], None]
@@ -84,11 +84,10 @@ def is_attached(kind: str, ref: str = "") -> bool:
     return bool(fetch("SELECT 1 FROM fhir_consumer WHERE name = %s::text", (f"{kind}:{ref}",)))
 
 
-def ask_for_dispatch(transaction: int) -> None:
-    """Ask that the changes of this transaction are handed over once it has committed."""
-    name = str(transaction)
+def asking_for_dispatch() -> Statement:
+    """Return the row source that asks for the running transaction's changes to be handed over."""
     scope = whole_tenant(active_scope())
-    enqueue(scope=scope, kind=DISPATCH_KIND, ref=name, dedupe_key=name)
+    return asking(scope=scope, kind=DISPATCH_KIND, ref="pg_current_xact_id()::text")
 
 
 def dispatch(scope: Scope) -> bool:

@@ -7,6 +7,7 @@ single create and a bundle of hundreds each cost one round trip.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from fhir.definitions import type_name
@@ -63,7 +64,7 @@ WITH x AS (
     SELECT %s::timestamptz, %s::integer, x.version, x.rtype, x.method, x.rid, %s::text, x.content
     FROM x JOIN r USING (self)
 )
-/*clear*/
+{clear}
 , d AS (
     INSERT INTO fhir_date (resource, low, high, project, param, rtype)
     SELECT r.pk, v.low, v.high, %s::integer, v.param, r.rtype
@@ -83,12 +84,13 @@ WITH x AS (
     SELECT r.pk, %s::integer, v.param, r.rtype, v.folded, v.exact
     FROM unnest(%s::bigint[], %s::bigint[], %b::text[], %b::text[]) AS v(self, param, folded, exact)
     JOIN r USING (self)
+), asked AS (
+    SELECT work.queue FROM {dispatch} AS work
+    WHERE EXISTS (SELECT 1 FROM fhir_consumer) AND EXISTS (SELECT 1 FROM r)
 )
-SELECT self, CASE WHEN EXISTS (SELECT 1 FROM fhir_consumer)
-    THEN pg_current_xact_id()::text::bigint END FROM r
+{audited}
+SELECT self, (SELECT queue FROM asked) FROM r
 """
-_WRITE_NEW: Final = _WRITE.replace("/*clear*/", "")
-_WRITE_OVER: Final = _WRITE.replace("/*clear*/", _CLEAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +155,30 @@ def _keyed(sql: str, project: int, keys: Sequence[tuple[int, str]]) -> dict[int,
 
 @dataclass(slots=True)
 class Written:
-    """The `self` of the versions written, and the transaction, if anybody waits for changes."""
+    """The `self` of the versions written, and the queue in which their dispatch waits, if any."""
 
     keys: set[int]
-    awaited_by: int | None = None
+    queue: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """What the writing statement does besides: ask for dispatch, and record the write.
+
+    `dispatch` is a row source; `audited` are further members of WITH that read the rows `r`.
+    """
+
+    dispatch: Statement
+    audited: Statement
 
 
 def write_versions(
-    versions: Sequence[NewVersion], *, project: int, actor: str, updated: datetime
+    versions: Sequence[NewVersion],
+    *,
+    project: int,
+    actor: str,
+    updated: datetime,
+    companions: Companions,
 ) -> Written:
     """Write versions with index rows and history; return which were written.
 
@@ -170,15 +188,22 @@ def write_versions(
     written = Written(set())
     for start in range(0, len(ordered), BATCH_SIZE):
         batch = ordered[start : start + BATCH_SIZE]
-        statement = _write_statement(batch, project=project, actor=actor, updated=updated)
-        for key, transaction in fetch(statement.sql, statement.params, prepare=True):
+        statement = _write_statement(
+            batch, project=project, actor=actor, updated=updated, companions=companions
+        )
+        for key, queue in fetch(statement.sql, statement.params, prepare=True):
             written.keys.add(key)
-            written.awaited_by = transaction
+            written.queue = queue and queue.decode()
     return written
 
 
 def _write_statement(
-    batch: Sequence[NewVersion], *, project: int, actor: str, updated: datetime
+    batch: Sequence[NewVersion],
+    *,
+    project: int,
+    actor: str,
+    updated: datetime,
+    companions: Companions,
 ) -> Statement:
     replaced = [version.pk for version in batch if version.pk is not None]
     clear = [_array(replaced)] * 3 if replaced else []
@@ -190,8 +215,17 @@ def _write_statement(
         *(project, *date_columns(batch)),
         *(project, *quantity_columns(batch)),
         *(project, *string_columns(batch)),
+        *companions.dispatch.params,
+        *companions.audited.params,
     ]
-    return Statement(_WRITE_OVER if replaced else _WRITE_NEW, params)
+    sql = _writing(companions.dispatch.sql, companions.audited.sql, replaces=bool(replaced))
+    return Statement(sql, params)
+
+
+@lru_cache(maxsize=16)
+def _writing(dispatch: str, audited: str, *, replaces: bool) -> str:
+    clear = _CLEAR if replaces else ""
+    return _WRITE.format(clear=clear, dispatch=dispatch, audited=audited)
 
 
 def resource_columns(batch: Sequence[NewVersion]) -> list[object]:

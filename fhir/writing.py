@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fhir.auditing import record_writes
-from fhir.consumers import ask_for_dispatch
+from fhir.auditing import record_writes, recording_write
+from fhir.consumers import asking_for_dispatch
 from fhir.definitions import type_number
 from fhir.documents import (
     JsonObject,
@@ -26,10 +26,12 @@ from fhir.hashes import self_hash
 from fhir.identity import check_type
 from fhir.index_rows import IndexRows
 from fhir.indexing import index_resource
-from fhir.rows import CurrentRow, NewVersion, write_versions
+from fhir.rows import Companions, CurrentRow, NewVersion, write_versions
 from fhir.stored import StoredResource
 from fhir.validation import outcome, validate
 from healthcloud.actors import SYSTEM, Actor
+from healthcloud.audit.services import ask_for_chain_after_commit
+from healthcloud.ledger.doorbell import ring_after_commit
 from healthcloud.tenancy.scope import active_project, active_scope
 
 Resource = Mapping[str, Any] | bytes | str | ParsedResource
@@ -104,13 +106,21 @@ class Write:
 
     def write(self, versions: Sequence[NewVersion]) -> set[int]:
         """Write and audit versions; return the keys of those that no other writer overtook."""
+        recorded = recording_write(versions, actor=self.actor, now=self.updated)
         written = write_versions(
-            versions, project=self.project, actor=self.actor.id, updated=self.updated
+            versions,
+            project=self.project,
+            actor=self.actor.id,
+            updated=self.updated,
+            companions=Companions(asking_for_dispatch(), recorded),
         )
         done = [version for version in versions if version.key in written.keys]
-        record_writes(done, actor=self.actor, now=self.updated)
-        if written.awaited_by is not None:
-            ask_for_dispatch(written.awaited_by)
+        if len(versions) == 1:
+            ask_for_chain_after_commit()
+        else:
+            record_writes(done, actor=self.actor, now=self.updated)
+        if written.queue is not None:
+            ring_after_commit(written.queue)
         self._run_subscriptions(done)
         return written.keys
 

@@ -18,12 +18,14 @@ from django.conf import settings
 from django.urls import re_path
 from django.utils.module_loading import import_string
 
+from healthcloud.organizations.direct import application as direct_application
 from healthcloud.runtime.bridge import AsgiScope, Receive, Send, WsgiBridge
 
 Application = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 _http = WsgiBridge(
     wsgi_application,
+    direct=direct_application(),
     threads=settings.WEB_THREADS,
     max_body=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
 )
@@ -64,5 +66,5 @@ async def application(scope: AsgiScope, receive: Receive, send: Send) -> None:
 async def _lifespan(receive: Receive, send: Send) -> None:
     while (await receive())["type"] != "lifespan.shutdown":
         await send({"type": "lifespan.startup.complete"})
-    _http.pool.shutdown(wait=True)
+    _http.pool.shutdown()
     await send({"type": "lifespan.shutdown.complete"})

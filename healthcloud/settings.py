@@ -230,6 +230,8 @@ WSGI_APPLICATION = "healthcloud.wsgi.application"
 ASGI_APPLICATION = "healthcloud.asgi.application"
 # Paths that answer without end, and websockets: both bypass the request threads.
 STREAMING_ROUTES = {"/v1/events/stream": "healthcloud.events.stream.sse_application"}
+# Views that answer plain requests with a known key without the middleware below.
+DIRECT_ROUTES = ["fhir.api.direct.ROUTES"]
 WEBSOCKET_ROUTES = [
     "healthcloud.events.routing.websocket_urlpatterns",
     "fhir.subscriptions.routing.websocket_urlpatterns",

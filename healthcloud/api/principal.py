@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 from healthcloud.actors import Actor
 from healthcloud.api import scopes
 from healthcloud.errors import BadRequest, Forbidden, NotFound
+from healthcloud.tenancy.pipeline import Statement
 from healthcloud.tenancy.scope import Scope
 
 ALL_SCOPES: Final = (
@@ -69,6 +70,10 @@ class Principal:
     find_project: Callable[[str], ProjectReference | None] | None = field(
         default=None, compare=False, repr=False
     )
+    guard: Callable[[ProjectReference | None], Statement] | None = field(
+        default=None, compare=False, repr=False
+    )
+    """Makes the condition under which a caller who was remembered may still act in a project."""
 
     is_authenticated: ClassVar[bool] = True
     is_active: ClassVar[bool] = True

@@ -3,7 +3,8 @@
 import contextvars
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse
@@ -11,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from healthcloud.identifiers import new_id
 
 HEADER: Final = "X-Request-Id"
+_VARIABLE: Final = "HTTP_X_REQUEST_ID"
 _WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{7,63}")
 _log_request_id: contextvars.ContextVar[str] = contextvars.ContextVar("log_request_id", default="-")
 
@@ -23,13 +25,20 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Stamp the request, and the response with the same id."""
-        token = _log_request_id.set(request_id(request))
-        try:
+        with serving(request):
             response = self.get_response(request)
-        finally:
-            _log_request_id.reset(token)
         response[HEADER] = request_id(request)
         return response
+
+
+@contextmanager
+def serving(request: HttpRequest) -> Iterator[None]:
+    """Let logs, audit and jobs of the block carry the id of a request."""
+    token = _log_request_id.set(request_id(request))
+    try:
+        yield
+    finally:
+        _log_request_id.reset(token)
 
 
 def request_id(request: HttpRequest) -> str:
@@ -37,7 +46,7 @@ def request_id(request: HttpRequest) -> str:
     known = getattr(request, "healthcloud_request_id", None)
     if isinstance(known, str):
         return known
-    offered = request.headers.get(HEADER, "")
+    offered = str(request.META.get(_VARIABLE, ""))
     chosen = offered if _WELL_FORMED.fullmatch(offered) else new_id("req")
     request.healthcloud_request_id = chosen  # type: ignore[attr-defined]  # HttpRequest is open
     return chosen

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
@@ -24,11 +24,18 @@ from healthcloud.api.principal import Principal, ProjectReference, require_envir
 from healthcloud.api.request_ids import request_id
 from healthcloud.errors import BadRequest, Conflict, NotFound, PayloadTooLarge, Unauthorized
 from healthcloud.tenancy.models import ProjectScoped
-from healthcloud.tenancy.scope import ProjectRequired, Scope, tenant_scope
+from healthcloud.tenancy.scope import (
+    DirectEntry,
+    ProjectRequired,
+    Scope,
+    direct_scope,
+    tenant_scope,
+)
 
 WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 NO_METHODS: Final[frozenset[str]] = frozenset()
 API_VERSION: Final = "2026-11-01"
+_RATE: Final = "healthcloud.rate"  # no header's name in an environment looks like this
 _BARE_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 Handler = Callable[..., HttpResponseBase]
@@ -76,6 +83,7 @@ class PlatformView(APIView):
     _project: ProjectReference | None = None
     _principal: Principal | None = None
     _rate: throttling.Rate | None = None
+    _entry: DirectEntry | None = None
 
     # --- what handlers use --------------------------------------------------------------------
 
@@ -152,16 +160,39 @@ class PlatformView(APIView):
 
     def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         """Authenticate, authorize, limit, enter the tenant, call the handler, answer."""
-        self.args, self.kwargs = args, kwargs
-        self.now = timezone.now()
-        self.request = self.initialize_request(request, *args, **kwargs)
-        self.headers: dict[str, str] = {}
+        self._begin(request, *args, **kwargs)
         try:
             self.initial(self.request, *args, **kwargs)
             response = self._handle(self._handler(), *args, **kwargs)
         except Exception as error:
             response = self.handle_exception(error)
         return self._finish(response, *args, **kwargs)
+
+    def answer_directly(
+        self, request: HttpRequest, principal: Principal, **kwargs: object
+    ) -> HttpResponseBase | None:
+        """Answer a caller who was remembered, or return None: then `dispatch` must, afresh.
+
+        The rules are those of `dispatch`; each group of statements enters the tenant by itself
+        and only as long as the caller's guard holds. What is refused before the database has
+        confirmed the caller is None, as it may rest on what was remembered.
+        """
+        self._begin(request, **kwargs)
+        self.request.auth = principal
+        try:
+            self.initial(self.request, **kwargs)
+            response = self._handle(self._handler(), **kwargs)
+        except Exception as error:
+            if self._entry is None or not self._entry.groups:
+                return None
+            response = self.handle_exception(error)
+        return self._finish(response, **kwargs)
+
+    def _begin(self, request: HttpRequest, *args: object, **kwargs: object) -> None:
+        self.args, self.kwargs = args, kwargs
+        self.now = timezone.now()
+        self.request = self.initialize_request(request, *args, **kwargs)
+        self.headers: dict[str, str] = {}
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         """Do all that must be right before the handler runs."""
@@ -178,7 +209,7 @@ class PlatformView(APIView):
             self.http_method_not_allowed(request, *args, **kwargs)
         self.check_permissions(request)
         if self._principal is not None:
-            self._rate = throttling.take(self._principal, weight=self.weight)
+            self._take_tokens(request._request.META, self._principal)
             self._enter_project()
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]  # any response, as DRF does in fact
@@ -204,6 +235,12 @@ class PlatformView(APIView):
         if str(length).isdigit() and int(length) > maximum_body_bytes():
             raise PayloadTooLarge(f"The body is larger than {maximum_body_bytes()} bytes.")
         _ = request.body
+
+    def _take_tokens(self, environ: dict[str, object], principal: Principal) -> None:
+        """Take the request's tokens of the rate limit, once however often it is begun."""
+        if _RATE not in environ:
+            environ[_RATE] = throttling.take(principal, weight=self.weight)
+        self._rate = cast("throttling.Rate | None", environ[_RATE])
 
     def _authenticate(self) -> None:
         principal = self.request.auth
@@ -237,11 +274,18 @@ class PlatformView(APIView):
 
         if key is not None and own:
             return idempotency.run_apart(self._idempotent_request(key), call, scope=self.scope)
-        entered = tenant_scope(self.scope, readonly=method in self.readonly)
-        with nullcontext() if own else entered:
+        with nullcontext() if own else self._entered(readonly=method in self.readonly):
             if key is not None:
                 return idempotency.run(self._idempotent_request(key), call)
             return call()
+
+    def _entered(self, *, readonly: bool) -> AbstractContextManager[Scope]:
+        """Enter the tenant: in a transaction, or directly for a caller who was remembered."""
+        if self.principal.guard is None:
+            return tenant_scope(self.scope, readonly=readonly)
+        guard = self.principal.guard(self._project)
+        self._entry = DirectEntry(self.scope, guard, readonly=readonly)
+        return direct_scope(self._entry)
 
     def _idempotent_request(self, key: str) -> idempotency.IdempotentRequest:
         request = self.request._request

@@ -15,6 +15,7 @@ from healthcloud.audit.models import AuditEvent, new_audit_event_id
 from healthcloud.ledger.services import enqueue
 from healthcloud.tenancy.backend.ahead import Rows
 from healthcloud.tenancy.batch import send_later
+from healthcloud.tenancy.pipeline import Statement
 from healthcloud.tenancy.scope import Scope, active_scope
 
 Outcome: TypeAlias = Literal["success", "denied", "failure"]
@@ -27,6 +28,18 @@ WITH recorded AS (
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     RETURNING position)
 INSERT INTO audit_auditpending (position) SELECT position FROM recorded RETURNING position
+"""
+# The same as members of the WITH of a statement that writes the rows which are recorded.
+_INSERT_WITH: Final = """
+, audited AS (
+    INSERT INTO audit_auditevent (event_id, project_id, actor_kind, actor_id, actor_label, action,
+                                  target_type, target_id, outcome, details, request_id, created_at)
+    SELECT %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text,
+           %s::jsonb, %s::text, %s::timestamptz FROM {source}
+    RETURNING position
+), audit_pending AS (
+    INSERT INTO audit_auditpending (position) SELECT position FROM audited
+)
 """
 _asked_at: dict[str, float] = {}  # tenant → when this process last asked for its chain
 
@@ -64,8 +77,36 @@ def record(
         created_at=now,
     )
     _insert(event)
-    transaction.on_commit(partial(_ask_for_chain, scope), robust=True)
+    ask_for_chain_after_commit()
     return event
+
+
+def recording(
+    *,
+    source: str,
+    actor: Actor,
+    action: str,
+    target_type: str,
+    target_id: str,
+    now: datetime,
+    details: Mapping[str, object],
+) -> Statement:
+    """Return further members of a WITH that record a success for the one row of `source`, or none.
+
+    For actions that are a single statement, inside `tenant_scope` or `direct_scope`; call
+    `ask_for_chain_after_commit` with it.
+    """
+    values = (
+        *(new_audit_event_id(), active_scope().project_id or ""),
+        *(actor.kind, actor.id, actor.label[:200], action, target_type, target_id, "success"),
+        *(json.dumps(details), current_request_id(), now),
+    )
+    return Statement(_INSERT_WITH.format(source=source), values)
+
+
+def ask_for_chain_after_commit() -> None:
+    """Let what was recorded join the hash chain once it has committed."""
+    transaction.on_commit(partial(_ask_for_chain, active_scope()), robust=True)
 
 
 def _insert(event: AuditEvent) -> None:

@@ -10,6 +10,7 @@ from healthcloud.ledger import doorbell
 from healthcloud.ledger.models import DueWork, Queue
 from healthcloud.tenancy.backend.ahead import Rows
 from healthcloud.tenancy.batch import send_later
+from healthcloud.tenancy.pipeline import Statement
 from healthcloud.tenancy.scope import Scope
 
 _ENQUEUE: Final = """
@@ -85,6 +86,20 @@ def enqueue(
 def _ring_if_due(queue: str, rows: Rows) -> None:
     if rows and rows[0][0]:
         doorbell.ring(queue)
+
+
+def asking(*, scope: Scope, kind: str, ref: str) -> Statement:
+    """Return a row source that enqueues work at once when a statement reads it, once per `ref`.
+
+    `ref` is an SQL expression. Where the row has come, ring its `queue` after the commit.
+    """
+    sql = (
+        "public.ledger_enqueue(%s::text, %s::text, %s::text, %s::text, %s::text, %s::integer,"
+        f" %s::text, {ref}, %s::text, NULL, {ref})"
+    )
+    place = (scope.organization_id, scope.environment_id, scope.environment, scope.schema)
+    project = (scope.project_id, scope.project_number)
+    return Statement(sql, (*place, *project, kind, str(Queue.CONTROL)))
 
 
 def replay(*, work_id: int, environment_id: str) -> None:

@@ -48,9 +48,16 @@ def rate_limit_for(plan: str, environment: str) -> RateLimit | None:
 
 
 def principal_for_key(
-    key: KeyRow, *, digest: bytes | None, now: datetime, client_ip: str | None
+    key: KeyRow,
+    *,
+    digest: bytes | None,
+    now: datetime,
+    client_ip: str | None,
+    remembered: bool = False,
 ) -> Principal:
     """Return the caller that a key stands for; `digest` is None when a token named the key.
+
+    A caller made of a key that was `remembered` has a guard, which must hold when it acts.
 
     Raises KeyRefused for a revoked or expired key or an outdated secret, and AddressRefused for
     an address outside the key's list.
@@ -72,6 +79,7 @@ def principal_for_key(
         key_id=key.id,
         rate_limit=rate_limit_for(key.plan, key.environment),
         find_project=partial(_find_project, key),
+        guard=partial(queries.unchanged, key) if remembered else None,
     )
 
 
@@ -124,15 +132,21 @@ def client_address(request: HttpRequest) -> str | None:
     """Return the caller's address; forwarded ones count only behind the trusted proxies."""
     trusted = settings.TRUSTED_PROXIES
     if trusted:
-        hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",")]
+        forwarded = str(request.META.get("HTTP_X_FORWARDED_FOR", ""))
+        hops = [hop.strip() for hop in forwarded.split(",")]
         if len(hops) >= trusted and hops[-trusted]:
             return hops[-trusted]
     return str(request.META.get("REMOTE_ADDR") or "") or None
 
 
+def is_use_unnoted(key: KeyRow, *, now: datetime) -> bool:
+    """Tell whether `last_used_at` is so old that this use is to be written."""
+    return key.last_used_at is None or now - key.last_used_at >= _USE_NOTED_EVERY
+
+
 def note_key_use(key: KeyRow, *, now: datetime) -> None:
     """Write `last_used_at`, at most once a minute, and never wait for a lock to do so."""
-    if key.last_used_at is not None and now - key.last_used_at < _USE_NOTED_EVERY:
+    if not is_use_unnoted(key, now=now):
         return
     stale = Q(last_used_at=None) | Q(last_used_at__lt=now - _USE_NOTED_EVERY)
     free = ApiKey.objects.select_for_update(skip_locked=True).filter(stale, pk=key.id)

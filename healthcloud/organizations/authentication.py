@@ -13,11 +13,13 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.request import Request
 
 from healthcloud.api.principal import Principal
-from healthcloud.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from healthcloud.errors import BadRequest, Forbidden, HealthCloudError, NotFound, Unauthorized
 from healthcloud.organizations import access, keys, queries
 from healthcloud.organizations.models import User
 
 TOKEN_LIFE: Final = timedelta(hours=1)
+_REMEMBERED_KEYS: Final = 10_000
+_remembered: dict[tuple[bytes, str | None], queries.KeyRow] = {}
 _ALGORITHM: Final = "HS256"
 _ISSUER: Final = "healthcloud"
 
@@ -49,10 +51,38 @@ def authenticate_bearer(
     _, digest = parsed
     key = queries.find_key_by_digest(digest, named=named)
     if key is None:
+        _remembered.pop((digest, named), None)
         raise InvalidCredential("This API key is unknown. Create one in Studio under Settings.")
+    _remember(digest, named, key)
     principal = access.principal_for_key(key, digest=digest, now=now, client_ip=client_ip)
     access.note_key_use(key, now=now)
     return principal
+
+
+def recall_bearer(
+    token: str, *, now: datetime, client_ip: str | None, named: str | None = None
+) -> Principal | None:
+    """Return the caller of a key that this process has seen, without asking the database.
+
+    The caller has a guard, which must be asked in the transaction in which the caller acts; what
+    was remembered is never the reason for a refusal. None for any other credential.
+    """
+    parsed = keys.parse(token)
+    key = None if parsed is None else _remembered.get((parsed[1], named))
+    if parsed is None or key is None or access.is_use_unnoted(key, now=now):
+        return None
+    try:
+        return access.principal_for_key(
+            key, digest=parsed[1], now=now, client_ip=client_ip, remembered=True
+        )
+    except HealthCloudError:
+        return None
+
+
+def _remember(digest: bytes, named: str | None, key: queries.KeyRow) -> None:
+    if len(_remembered) >= _REMEMBERED_KEYS:
+        _remembered.clear()
+    _remembered[digest, named] = key
 
 
 def issue_token(

@@ -16,6 +16,7 @@ from django.db import DatabaseError, connection
 from django.db.models import Count
 from django.db.models.functions import TruncDate
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from healthcloud.api.errors import is_api_path
@@ -67,14 +68,21 @@ class UsageMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer, count, and now and then write."""
         response = self.get_response(request)
-        organization = response.get("HealthCloud-Organization-Id", _NONE)
-        if organization != _NONE and is_api_path(request.path):
-            project = response.get("HealthCloud-Project-Id", _NONE)
-            environment = response.get("HealthCloud-Environment", _NONE)
-            today = datetime.now(UTC).date()
-            counted = (organization, environment, "" if project == _NONE else project, today)
-            _count(counted, failed=response.status_code >= 400)
+        if is_api_path(request.path):
+            note(response)
         return response
+
+
+def note(response: HttpResponseBase) -> None:
+    """Count an answer of the API for the organization that its headers name, if any."""
+    organization = response.get("HealthCloud-Organization-Id", _NONE)
+    if organization == _NONE:
+        return
+    project = response.get("HealthCloud-Project-Id", _NONE)
+    environment = response.get("HealthCloud-Environment", _NONE)
+    today = datetime.now(UTC).date()
+    counted = (organization, environment, "" if project == _NONE else project, today)
+    _count(counted, failed=response.status_code >= 400)
 
 
 def _count(counted: Counted, *, failed: bool) -> None:

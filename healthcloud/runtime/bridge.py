@@ -7,16 +7,17 @@ with the client's backpressure.
 """
 
 import asyncio
+import io
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import IO, Any, Final, Protocol, cast
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import StartResponse
 
 from django.http import HttpResponseBase
+
+from healthcloud.runtime.pool import ThreadPool
 
 AsgiScope = MutableMapping[str, Any]
 AsgiMessage = MutableMapping[str, Any]
@@ -36,36 +37,43 @@ class WsgiApplication(Protocol):
         ...
 
 
+class DirectApplication(Protocol):
+    """A WSGI callable that may decline a request, with nothing done, by returning None."""
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes] | None:
+        """Answer one request, or decline it."""
+        ...
+
+
 class WsgiBridge:
     """An ASGI application for `http` scopes that answers through a WSGI application.
 
-    `threads` requests run at once; more wait in the pool's queue in the order they came. Of a
-    body beyond `max_body` bytes nothing is kept: the application sees its size and refuses it.
+    What `direct` does not decline never reaches the application. `threads` requests run at once;
+    more wait in the pool's queue in the order they came. Of a body beyond `max_body` bytes
+    nothing is kept: the application sees its size and refuses it.
     """
 
     def __init__(
-        self, application: WsgiApplication, *, threads: int, max_body: int = _MAX_BODY
+        self,
+        application: WsgiApplication,
+        *,
+        threads: int,
+        max_body: int = _MAX_BODY,
+        direct: DirectApplication | None = None,
     ) -> None:
         self.application = application
+        self.direct = direct
         self.max_body = max_body
-        self.pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="request")
+        self.pool = ThreadPool(threads, name="request")
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Read the body, run the request in the pool, send the answer."""
         body = await _read_body(receive, self.max_body)
         if body is None:
             return  # the client left before it had sent its request
-        loop = asyncio.get_running_loop()
-        exchange = _Exchange(loop, send)
-        environ = build_environ(scope, body)
-        if body.seek(0, 2) > self.max_body:
-            body.truncate(0)
-            environ["CONTENT_LENGTH"] = str(self.max_body + 1)
-            exchange.closing = True  # the rest of the body is not read
-        body.seek(0)
+        exchange = _Exchange(self, asyncio.get_running_loop(), scope, body, send)
         try:
-            run = partial(exchange.run, self.application, environ)
-            buffered = await loop.run_in_executor(self.pool, run)
+            buffered = await self.pool.run(exchange.run)
         finally:
             body.close()
         if buffered is not None:
@@ -76,15 +84,30 @@ class WsgiBridge:
 class _Exchange:
     """One request and its answer; `start` is the response's head once the application set it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, send: Send) -> None:
+    def __init__(
+        self,
+        bridge: WsgiBridge,
+        loop: asyncio.AbstractEventLoop,
+        scope: AsgiScope,
+        body: IO[bytes],
+        send: Send,
+    ) -> None:
+        self.bridge = bridge
         self.loop = loop
+        self.scope = scope
+        self.body = body
         self.send = send
         self.start: AsgiMessage = {}
         self.closing = False
 
-    def run(self, application: WsgiApplication, environ: Environ) -> bytes | None:
+    def run(self) -> bytes | None:
         """Run the request in this thread; return the body, or None when it was streamed."""
-        response = application(environ, self._start_response)
+        environ = self._environ()
+        response = None
+        if self.bridge.direct is not None and not self.closing:
+            response = self.bridge.direct(environ, self._start_response)
+        if response is None:
+            response = self.bridge.application(environ, self._start_response)
         try:
             if getattr(response, "streaming", False):
                 self._stream(response)
@@ -93,6 +116,15 @@ class _Exchange:
         finally:
             if isinstance(response, HttpResponseBase) or hasattr(response, "close"):
                 cast(HttpResponseBase, response).close()
+
+    def _environ(self) -> Environ:
+        environ = build_environ(self.scope, self.body)
+        if self.body.seek(0, 2) > self.bridge.max_body:
+            self.body.truncate(0)
+            environ["CONTENT_LENGTH"] = str(self.bridge.max_body + 1)
+            self.closing = True  # the rest of the body is not read
+        self.body.seek(0)
+        return environ
 
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: object = None
@@ -128,9 +160,11 @@ def _refuse_write(data: bytes) -> object:
 
 async def _read_body(receive: Receive, limit: int) -> IO[bytes] | None:
     """Return the body, up to the chunk with which it grew beyond the limit; None without one."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        return io.BytesIO(message.get("body", b""))
     body = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed by the caller
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
             body.close()
             return None
@@ -138,6 +172,7 @@ async def _read_body(receive: Receive, limit: int) -> IO[bytes] | None:
         if not message.get("more_body", False) or body.tell() > limit:
             body.seek(0)
             return cast(IO[bytes], body)
+        message = await receive()
 
 
 def build_environ(scope: AsgiScope, body: IO[bytes]) -> Environ:

@@ -1,9 +1,10 @@
 """`tenant_scope`: the only way into a tenant's schema, and our one context local."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import cast
 
 from django.db import connection, transaction
@@ -11,6 +12,7 @@ from django.db import connection, transaction
 from healthcloud.errors import BadRequest
 from healthcloud.tenancy.backend.base import DatabaseWrapper
 from healthcloud.tenancy.context import ALL_PROJECT_NUMBERS, ALL_PROJECTS, Context
+from healthcloud.tenancy.pipeline import Refused, Row, Session, Statement, run
 
 
 class NoTenantScope(RuntimeError):
@@ -68,6 +70,7 @@ class Scope:
 
 
 _active: ContextVar[Scope | None] = ContextVar("tenant_scope", default=None)
+_entry: ContextVar["DirectEntry | None"] = ContextVar("tenant_entry", default=None)
 
 
 @contextmanager
@@ -81,6 +84,52 @@ def tenant_scope(scope: Scope, *, readonly: bool = False) -> Iterator[Scope]:
     """
     with _entered(scope.context(), scope, readonly=readonly):
         yield scope
+
+
+@dataclass(slots=True)
+class DirectEntry:
+    """How each group of statements of a `direct_scope` enters the tenant, and how many have.
+
+    `guard` is the rest of a SELECT, from FROM on, that finds a row as long as the caller may act.
+    """
+
+    scope: Scope
+    guard: Statement
+    readonly: bool
+    groups: int = 0
+
+    def statement(self) -> Statement:
+        """Return the statement that enters the tenant if the guard finds its row."""
+        sql, params = DatabaseWrapper.entering(self.scope.context(), readonly=self.readonly)
+        return Statement(f"{sql} {self.guard.sql}", (*params, *self.guard.params), prepare=True)
+
+    def check(self) -> None:
+        """Raise Refused unless the guard finds its row now."""
+        check = Statement(f"SELECT 1 {self.guard.sql}", self.guard.params, prepare=True)
+        if not execute([check])[0]:
+            raise Refused
+
+
+@contextmanager
+def direct_scope(entry: DirectEntry) -> Iterator[Scope]:
+    """Let each group of statements of the block enter the tenant by itself, in one round trip.
+
+    For work that runs its statements through `execute`, and writes in one group only: each group
+    is a transaction of its own, and nothing else reaches the tenant. While the guard finds no
+    row, `execute` raises `pipeline.Refused`. Inside a transaction this is `tenant_scope`.
+    """
+    if connection.in_atomic_block:
+        entry.check()
+        entry.groups = 1
+        with tenant_scope(entry.scope, readonly=entry.readonly):
+            yield entry.scope
+        return
+    tokens = _active.set(entry.scope), _entry.set(entry)
+    try:
+        yield entry.scope
+    finally:
+        _active.reset(tokens[0])
+        _entry.reset(tokens[1])
 
 
 @contextmanager
@@ -100,7 +149,7 @@ def _entered(context: Context, scope: Scope | None, *, readonly: bool) -> Iterat
     nested = wrapper.in_atomic_block
     with transaction.atomic():
         previous = wrapper.enter_context(context, readonly=readonly and not nested)
-        token = _active.set(scope)
+        tokens = _active.set(scope), _entry.set(None)
         try:
             yield
         except BaseException:
@@ -112,7 +161,41 @@ def _entered(context: Context, scope: Scope | None, *, readonly: bool) -> Iterat
             else:
                 wrapper.leave_context(previous)
         finally:
-            _active.reset(token)
+            _active.reset(tokens[0])
+            _entry.reset(tokens[1])
+
+
+def execute(statements: Sequence[Statement]) -> list[list[Row]]:
+    """Run statements in one round trip and return the rows of each (empty for commands).
+
+    Inside `tenant_scope` they are part of its transaction. Inside `direct_scope` they enter the
+    tenant themselves and are a transaction of their own.
+    """
+    wrapper = cast(DatabaseWrapper, connection)
+    entry = _entry.get()
+    with wrapper.wrap_database_errors:
+        session, started = wrapper.session(), perf_counter()
+        if entry is None:
+            results = run(session, statements)
+        else:
+            results = _run_directly(session, entry, statements)
+    if wrapper.queries_logged:  # a group counts as the one round trip that it is
+        text = ";\n".join(statement.sql for statement in statements)
+        wrapper.queries_log.append({"sql": text, "time": f"{perf_counter() - started:.3f}"})
+    return results
+
+
+def _run_directly(
+    session: Session, entry: DirectEntry, statements: Sequence[Statement]
+) -> list[list[Row]]:
+    if entry.groups and not entry.readonly:
+        raise RuntimeError("a direct_scope writes in one group of statements: use tenant_scope")
+    entry.groups += 1  # also when its outcome stays unknown
+    try:
+        return run(session, [entry.statement(), *statements], guarded=True)[1:]
+    except Refused:
+        entry.groups -= 1
+        raise
 
 
 def active_scope() -> Scope:

@@ -20,12 +20,14 @@ from psycopg import sql
 from healthcloud.tenancy.backend import ahead
 from healthcloud.tenancy.backend.ahead import Ahead, BatchingCursor, LoggedCursor
 from healthcloud.tenancy.context import Context
+from healthcloud.tenancy.pipeline import Session
 
 _SET_CONTEXT: Final = (
     "SELECT set_config('search_path', {}, true), set_config('role', {}, true),"
     " set_config('hc.project', {}, true), set_config('hc.project_number', {}, true),"
     " set_config('hc.environment', {}, true)"
 )
+_SET_CONTEXT_BY_PARAMETERS: Final = _SET_CONTEXT.replace("{}", "%s::text")
 _IDLE_SECONDS: Final = 1.0  # a connection that rested for less is asked only if its socket stirs
 # Only the outermost scope can be read-only: PostgreSQL does not let a transaction turn back.
 _SET_READONLY: Final = ", set_config('transaction_read_only', 'on', true)"
@@ -41,6 +43,7 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
     context: Context | None = None
     health_check_done: bool  # Django's: False from one request to the next one's first cursor
     _used_at = 0.0
+    _session: Session | None = None
     session_wide = False  # True on the owner's connection while it migrates
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # as Django's
@@ -74,6 +77,11 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
         else:
             self.put_ahead(statement)
         return previous
+
+    @staticmethod
+    def entering(context: Context, *, readonly: bool) -> tuple[str, tuple[str, ...]]:
+        """Return a statement with placeholders that sets a context, and its parameters."""
+        return _SET_CONTEXT_BY_PARAMETERS + readonly * _SET_READONLY, context.parameters()
 
     def leave_context(self, previous: Context | None) -> None:
         """Forget the context on this side; the database forgets it with the transaction."""
@@ -145,6 +153,22 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
     def _savepoint_rollback(self, sid: str) -> None:
         self._ahead.clear()
         super()._savepoint_rollback(sid)
+
+    def session(self) -> Session:
+        """Return the session for statements that take no cursor, as ready as a cursor's would be.
+
+        What was put ahead is sent first. Raises TenantOutsideTransaction and
+        TransactionManagementError as a cursor does.
+        """
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        self._handle_search_path()
+        self.validate_no_broken_transaction()
+        self.send_ahead()
+        self._used_at = time.monotonic()
+        if self._session is None or self._session.connection is not self.connection:
+            self._session = Session(self.connection)
+        return self._session
 
     def close_if_health_check_failed(self) -> None:
         """Ask a connection whether it still answers, unless it did a moment ago.

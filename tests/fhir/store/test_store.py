@@ -64,10 +64,10 @@ def test_read_takes_one_round_trip(
         store.read(resource_type="Observation", id=temperature.id)
 
 
-def test_create_takes_one_round_trip_and_one_for_the_trail(
+def test_create_takes_one_round_trip_trail_included(
     in_riverside: Scope, alice_actor: Actor, now: datetime, django_assert_num_queries: object
 ) -> None:
-    with django_assert_num_queries(2):  # type: ignore[operator]  # pytest-django's fixture
+    with django_assert_num_queries(1):  # type: ignore[operator]  # pytest-django's fixture
         store.create(resource=TEMPERATURE, resource_type="Observation", actor=alice_actor, now=now)
 
 

@@ -1,0 +1,230 @@
+"""Statements through libpq itself: any number in one round trip, values bound by the server.
+
+psycopg's cursors cost more of a short request than the database does. Here a group of statements
+is sent as one pipeline and its rows are read from the result's bytes: text comes as bytes, all
+else as Python values. Outside a transaction the group is one: PostgreSQL commits it at its end,
+or undoes all of it.
+"""
+
+import itertools
+import re
+import select
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+import psycopg
+from psycopg import pq
+from psycopg.adapt import Transformer
+
+Row = tuple[Any, ...]
+Load = Callable[[bytes], Any]
+
+_PLACEHOLDER: Final = re.compile(r"%[sb%]")
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_TEXT: Final = pq.Format.TEXT
+_BINARY: Final = pq.Format.BINARY
+_FAILED: Final = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_ABORTED})
+_TEXT_OID: Final = 25
+_ARRAY: Final = struct.Struct(">iiI")  # dimensions, whether any is null, type of the elements
+_DIMENSION: Final = struct.Struct(">ii")  # length, first index
+_LENGTH: Final = struct.Struct(">i")
+_NULL: Final = _LENGTH.pack(-1)
+_numbers: Final = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with `%s` placeholders and its parameters.
+
+    `prepare` is for hot statements of a fixed plan; others are planned for their values.
+    """
+
+    sql: str
+    params: Sequence[object] = ()
+    prepare: bool | None = None
+
+
+class Refused(RuntimeError):
+    """The guard of a group, its first statement, found no row: nothing of the group counts."""
+
+
+@dataclass(slots=True)
+class Session:
+    """A connection to the database, and the statements that it has prepared: text by name."""
+
+    connection: psycopg.Connection[Any]
+    prepared: dict[str, bytes] = field(default_factory=dict)
+
+
+def run(
+    session: Session, statements: Sequence[Statement], *, guarded: bool = False
+) -> list[list[Row]]:
+    """Send statements in one round trip and return the rows of each (none for commands).
+
+    Raises psycopg's error of the first that fails; outside a transaction the others are then
+    undone with it. When `guarded`, the first statement must find a row, or Refused is raised.
+    """
+    if session.connection.closed:
+        raise psycopg.OperationalError("the connection is closed")
+    bound = [(statement, list(map(_bind, statement.params))) for statement in statements]
+    pgconn = session.connection.pgconn
+    pgconn.enter_pipeline_mode()
+    sent = [_send(pgconn, session, statement, values) for statement, values in bound]
+    pgconn.pipeline_sync()
+    results = iter(_receive(pgconn))
+    pgconn.exit_pipeline_mode()
+    rows: list[list[Row]] = []
+    for statement, name in zip(statements, sent, strict=True):
+        if name is not None:
+            _check(next(results))
+            session.prepared[statement.sql] = name
+        result = next(results)
+        _check(result)
+        if guarded and not rows and not result.ntuples:
+            raise Refused
+        rows.append(_rows(session.connection, result))
+    return rows
+
+
+def _send(
+    pgconn: pq.abc.PGconn, session: Session, statement: Statement, values: list[bytes | None]
+) -> bytes | None:
+    """Send a statement; return the name under which it is prepared now, None if not by this."""
+    formats = [_BINARY if isinstance(v, _Packed) else _TEXT for v in values]
+    if not statement.prepare:
+        sql = numbered(statement.sql)
+        pgconn.send_query_params(sql, values, param_formats=formats, result_format=_BINARY)
+        return None
+    known = session.prepared.get(statement.sql)
+    name = known or f"hc_{next(_numbers)}".encode()
+    if known is None:
+        pgconn.send_prepare(name, numbered(statement.sql))
+    pgconn.send_query_prepared(name, values, param_formats=formats, result_format=_BINARY)
+    return None if known else name
+
+
+def _receive(pgconn: pq.abc.PGconn) -> list[pq.abc.PGresult]:
+    """Flush what was sent and return all results up to the end of the pipeline."""
+    poll = select.poll()
+    poll.register(pgconn.socket, select.POLLIN | select.POLLOUT)
+    while pgconn.flush():  # a large body: read meanwhile, or both sides wait for the other
+        if any(event & ~select.POLLOUT for _, event in poll.poll()):
+            pgconn.consume_input()
+    poll.modify(pgconn.socket, select.POLLIN)
+    results: list[pq.abc.PGresult] = []
+    while True:
+        while pgconn.is_busy():
+            poll.poll()
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:  # the end of one statement's results
+            if pgconn.status == pq.ConnStatus.BAD:
+                raise psycopg.OperationalError(pgconn.get_error_message())
+        elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+            return results
+        else:
+            results.append(result)
+
+
+def _check(result: pq.abc.PGresult) -> None:
+    if result.status in _FAILED:
+        raise psycopg.errors.error_from_result(result, encoding="utf-8")
+
+
+def _rows(connection: psycopg.Connection[Any], result: pq.abc.PGresult) -> list[Row]:
+    get = result.get_value
+    columns = [(column, _loader(connection, result.ftype(column)))
+               for column in range(result.nfields)]  # fmt: skip
+    return [
+        tuple(
+            None if (value := get(row, column)) is None else load(value) for column, load in columns
+        )
+        for row in range(result.ntuples)
+    ]
+
+
+@lru_cache(maxsize=4096)
+def numbered(sql: str) -> bytes:
+    """Return the statement with `$1`, `$2` … in the place of `%s` and `%b`."""
+    count = 0
+
+    def number(found: re.Match[str]) -> str:
+        nonlocal count
+        if found[0] == "%%":
+            return "%"
+        count += 1
+        return f"${count}"
+
+    return _PLACEHOLDER.sub(number, sql).encode()
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+class _Packed(bytes):
+    """A value in PostgreSQL's binary form."""
+
+
+def _bind(value: object) -> bytes | None:
+    """Return a value as the server reads it: text, which the statement casts, or an array."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise psycopg.DataError("text for PostgreSQL can't hold the character U+0000")
+        return value.encode()
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, list):
+        return _packed(value)
+    if isinstance(value, datetime):
+        return value.isoformat().encode()
+    return str(value).encode()
+
+
+def _packed(texts: list[str | None]) -> _Packed:
+    """Return an array of texts in binary, so that no side escapes or parses quotation marks."""
+    if not texts:
+        return _Packed(_ARRAY.pack(0, 0, _TEXT_OID))
+    parts = [_ARRAY.pack(1, None in texts, _TEXT_OID), _DIMENSION.pack(len(texts), 1)]
+    for text in texts:
+        value = _bind(text)
+        parts += (_NULL,) if value is None else (_LENGTH.pack(len(value)), value)
+    return _Packed(b"".join(parts))
+
+
+def _integer(value: bytes) -> int:
+    return int.from_bytes(value, "big", signed=True)
+
+
+def _moment(value: bytes) -> datetime:
+    return _EPOCH + timedelta(microseconds=int.from_bytes(value, "big", signed=True))
+
+
+def _double(value: bytes) -> float:
+    (number,) = struct.unpack(">d", value)
+    return float(number)
+
+
+# By the object ids of PostgreSQL's pg_type, which are fixed.
+_LOADERS: Final[dict[int, Load]] = {
+    16: lambda value: value == b"\x01",
+    17: bytes,
+    20: _integer,
+    21: _integer,
+    23: _integer,
+    25: bytes,
+    701: _double,
+    1043: bytes,
+    1184: _moment,
+    2278: lambda value: None,
+    5069: lambda value: int.from_bytes(value, "big"),
+}
+
+
+def _loader(connection: psycopg.Connection[Any], oid: int) -> Load:
+    """Return what reads a type: our own readers of the common ones, else psycopg's."""
+    known = _LOADERS.get(oid)
+    return known or Transformer(connection).get_loader(oid, pq.Format.BINARY).load
