@@ -284,7 +284,8 @@ class PlatformView(APIView):
         if self.principal.guard is None:
             return tenant_scope(self.scope, readonly=readonly)
         guard = self.principal.guard(self._project)
-        self._entry = DirectEntry(self.scope, guard, readonly=readonly)
+        reads = self._method() in type(self).readonly  # whatever is recorded of it
+        self._entry = DirectEntry(self.scope, guard, readonly=readonly, repeats=reads)
         return direct_scope(self._entry)
 
     def _idempotent_request(self, key: str) -> idempotency.IdempotentRequest:

@@ -178,16 +178,18 @@ def _bind(value: object) -> bytes | None:
     if value is None or isinstance(value, bytes):
         return value
     if isinstance(value, list):
-        return _packed(value)
+        return _packed(value) if value and isinstance(value[0], str | None) else _literal(value)
     if isinstance(value, datetime):
         return value.isoformat().encode()
     return str(value).encode()
 
 
+def _literal(numbers: list[int | float]) -> bytes:
+    return ("{" + ",".join(map(str, numbers)) + "}").encode()
+
+
 def _packed(texts: list[str | None]) -> _Packed:
     """Return an array of texts in binary, so that no side escapes or parses quotation marks."""
-    if not texts:
-        return _Packed(_ARRAY.pack(0, 0, _TEXT_OID))
     parts = [_ARRAY.pack(1, None in texts, _TEXT_OID), _DIMENSION.pack(len(texts), 1)]
     for text in texts:
         value = _bind(text)

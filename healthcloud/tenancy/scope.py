@@ -91,11 +91,14 @@ class DirectEntry:
     """How each group of statements of a `direct_scope` enters the tenant, and how many have.
 
     `guard` is the rest of a SELECT, from FROM on, that finds a row as long as the caller may act.
+    Several groups may run where the scope is readonly, or `repeats` says that each is complete
+    without the others, as a read and its entry in the trail are.
     """
 
     scope: Scope
     guard: Statement
     readonly: bool
+    repeats: bool = False
     groups: int = 0
 
     def statement(self) -> Statement:
@@ -188,7 +191,7 @@ def execute(statements: Sequence[Statement]) -> list[list[Row]]:
 def _run_directly(
     session: Session, entry: DirectEntry, statements: Sequence[Statement]
 ) -> list[list[Row]]:
-    if entry.groups and not entry.readonly:
+    if entry.groups and not (entry.readonly or entry.repeats):
         raise RuntimeError("a direct_scope writes in one group of statements: use tenant_scope")
     entry.groups += 1  # also when its outcome stays unknown
     try:

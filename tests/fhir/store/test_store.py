@@ -67,6 +67,7 @@ def test_read_takes_one_round_trip(
 def test_create_takes_one_round_trip_trail_included(
     in_riverside: Scope, alice_actor: Actor, now: datetime, django_assert_num_queries: object
 ) -> None:
+    fetch("SELECT 1")  # the scope is entered
     with django_assert_num_queries(1):  # type: ignore[operator]  # pytest-django's fixture
         store.create(resource=TEMPERATURE, resource_type="Observation", actor=alice_actor, now=now)
 
