@@ -256,6 +256,8 @@ def test_no_route_shows_or_changes_what_is_elsewhere(
 
 
 def _refused(method: str, path: str, status: int) -> bool:
+    if "/$" in path and status == 400:  # parameters of an operation are read before its target
+        return True
     if (method, path) in OWN_ROW:
         return status == OWN_ROW[method, path]
     if (method, path) in ABOUT_ONESELF:
