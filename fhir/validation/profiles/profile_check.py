@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from fhir.validation.invariants.rule import Context
 from fhir.validation.issues import Issue, Severity
+from fhir.validation.profiles.compiling import ProfileError
 from fhir.validation.profiles.items import Item, children, item_of
 from fhir.validation.profiles.library import Library
 from fhir.validation.profiles.shapes import NOTHING, Binding, Shape, TypeRule
@@ -28,8 +29,12 @@ def profile_issues(
 class _Check:
     """One validation against one profile, and those that it refers to."""
 
-    def __init__(self, library: Library, url: str, depth: int = 0) -> None:
-        self.library, self.url, self.depth = library, url, depth
+    def __init__(self, library: Library, url: str, above: "_Check | None" = None) -> None:
+        self.library, self.url = library, url
+        self.depth: int = above.depth + 1 if above else 0
+        # What was found of each value against each profile, once: resources may refer in circles.
+        # The items are kept so that no other value gets the same identity meanwhile.
+        self.known: dict[tuple[int, str], tuple[Item, list[Issue]]] = above.known if above else {}
 
     def _issue(self, severity: Severity, code: str, where: str, text: str) -> Issue:
         return Issue(severity, code, where, f"{where}: {text} (profile {self.url})")
@@ -145,12 +150,20 @@ class _Check:
             return
         tried: list[list[Issue]] = []
         for url in profiles:
-            shape = self.library.shape(url)
+            try:
+                shape = self.library.shape(url)
+            except ProfileError as error:
+                yield self._issue("warning", "not-found", item.expression, str(error))
+                return
             if shape is None:
                 text = f"the profile {url} is not known here, so this was not checked."
                 yield self._issue("warning", "not-found", item.expression, text)
                 return
-            tried.append(list(_Check(self.library, url, self.depth + 1).item(item, shape)))
+            key = (id(item.value), url)
+            if key not in self.known:
+                self.known[key] = (item, [])
+                self.known[key][1].extend(_Check(self.library, url, self).item(item, shape))
+            tried.append(list(self.known[key][1]))
         if all(any(issue.severity == "error" for issue in issues) for issues in tried):
             yield from min(tried, key=len)
 

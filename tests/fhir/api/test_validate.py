@@ -254,3 +254,23 @@ def test_profiles_wait_for_the_structure(alice_client: APIClient) -> None:
     found = issues(alice_client, pressure(component=[7], contained="x"))
     assert found[-1]["severity"] == "information"
     assert {issue["severity"] for issue in found[:-1]} == {"error"}
+
+
+def test_references_in_circles_end_and_unknown_bases_are_told(alice_client: APIClient) -> None:
+    targets = [{"code": "Reference", "targetProfile": [US + "circle"]}]
+    element = {"path": "Patient.link.other", "type": targets}
+    broken = {"path": "Patient.name", "type": [{"code": "HumanName", "profile": [US + "orphan"]}]}
+    circle = profile("circle", "Patient", element, broken)
+    orphan = profile("orphan", "HumanName", kind="complex-type", baseDefinition=US + "nowhere")
+    orphan["differential"] = {"element": [{"id": "HumanName", "path": "HumanName"}]}
+    for resource in (circle, orphan):
+        answer = alice_client.post(
+            "/v1/fhir/StructureDefinition", json.dumps(resource), content_type=FHIR
+        )
+        assert answer.status_code == 201, answer.content
+    links = [{"other": {"reference": f"#p{n}"}, "type": "seealso"} for n in range(12)]
+    inside = [{"resourceType": "Patient", "id": f"p{n}", "link": links} for n in range(12)]
+    sent = patient(contained=inside, link=links, name=[{"text": "x"}])
+    found = issues(alice_client, sent, f"$validate?profile={US}circle")
+    assert [issue["severity"] for issue in found] == ["warning"]
+    assert "which is not known here" in found[0]["diagnostics"]
