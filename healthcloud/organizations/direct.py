@@ -133,7 +133,7 @@ def _policy_headers(is_secure: bool) -> dict[str, str]:
         "PATH_INFO": "/v1/",
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "443" if is_secure else "80",
-        "HTTP_HOST": settings.ALLOWED_HOSTS[0].replace("*", "localhost"),
+        "HTTP_HOST": settings.ALLOWED_HOSTS[0].replace("*", "localhost").lstrip("."),
         "HTTP_X_FORWARDED_PROTO": "https",
         "wsgi.url_scheme": "https" if is_secure else "http",
         "wsgi.input": BytesIO(),
