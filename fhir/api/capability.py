@@ -17,7 +17,7 @@ from fhir.documents import JsonObject
 from fhir.operations.operation import Operation
 from fhir.operations.registry import of_system, of_type
 from fhir.patches import PATCH_FORMATS
-from fhir.search.parser import is_searchable
+from fhir.search.criterion import is_searchable
 from fhir.subscriptions.binding import address
 from fhir.subscriptions.topics import advertised
 from healthcloud.organizations.oauth import token_address

@@ -1,18 +1,34 @@
 """From criteria to SQL conditions: one module a parameter type, chains and `_has` here."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from fhir import hashes
 from fhir.search.clause import Clause, all_of, any_of, has_any_token, negate
 from fhir.search.context import SearchContext, salts
+from fhir.search.criterion import TEXTS
 from fhir.search.errors import SearchRefused
-from fhir.search.params import composite, date, number, quantity, reference, string, token, uri
+from fhir.search.params import (
+    composite,
+    date,
+    fulltext,
+    near,
+    number,
+    quantity,
+    reference,
+    string,
+    text,
+    token,
+    uri,
+)
 from fhir.search.request import (
+    AllCriterion,
     AnyCriterion,
     ChainCriterion,
     Criterion,
     HasCriterion,
+    NotCriterion,
     ParameterCriterion,
 )
 from fhir.search.values import unescape
@@ -26,6 +42,7 @@ _CONDITIONS: Final[dict[str, Callable[[ParameterCriterion, str, SearchContext], 
     "reference": reference.condition,
     "uri": uri.condition,
     "composite": composite.condition,
+    "special": near.condition,
 }
 
 
@@ -37,16 +54,29 @@ def condition(criterion: Criterion, alias: str, context: SearchContext) -> Claus
         return _has(criterion, alias, context)
     if isinstance(criterion, AnyCriterion):
         return any_of([condition(part, alias, context) for part in criterion.alternatives])
-    if criterion.parameter.code == "_id":
+    if isinstance(criterion, AllCriterion):
+        return all_of([condition(part, alias, context) for part in criterion.parts])
+    if isinstance(criterion, NotCriterion):
+        return negate(condition(criterion.part, alias, context))
+    return _parameter(criterion, alias, context)
+
+
+def _parameter(criterion: ParameterCriterion, alias: str, context: SearchContext) -> Clause:
+    code = criterion.parameter.code
+    if code == "_id":
         return _id(criterion, alias)
     if criterion.modifier == "missing":
         return _missing(criterion, alias)
+    if code in TEXTS:
+        return fulltext.condition(criterion, alias, context)
+    if criterion.modifier == "text":
+        return text.condition(criterion, alias, context)
     return _CONDITIONS[criterion.parameter.type](criterion, alias, context)
 
 
 def _id(criterion: ParameterCriterion, alias: str) -> Clause:
-    if criterion.modifier not in {"", "not"}:
-        raise SearchRefused(f"`_id` has no `:{criterion.modifier}`.", param="_id")
+    if criterion.modifier == "missing":
+        return Clause("false" if criterion.values == ("true",) else "true")
     wanted = Clause(f"{alias}.rid = ANY(%b::text[])", ([unescape(v) for v in criterion.values],))
     return negate(wanted) if criterion.modifier == "not" else wanted
 
@@ -71,7 +101,7 @@ def _chain(criterion: ChainCriterion, alias: str, context: SearchContext) -> Cla
                 criterion.parameter,
                 alternative.resource_type,
                 alias,
-                _selected("{alias}.self", alternative, context),
+                partial(_selected, criterion=alternative, context=context),
             )
             for alternative in criterion.alternatives
         ]
@@ -79,14 +109,16 @@ def _chain(criterion: ChainCriterion, alias: str, context: SearchContext) -> Cla
 
 
 def _has(criterion: HasCriterion, alias: str, context: SearchContext) -> Clause:
-    target = reference.referred_by(
-        criterion.source_type, criterion.parameter, criterion.resource_type
+    return reference.referred_by(
+        criterion.source_type,
+        criterion.parameter,
+        criterion.resource_type,
+        alias,
+        partial(_selected, criterion=criterion.criterion, context=context),
     )
-    rows = _selected(target.sql, criterion.criterion, context)
-    return Clause(f"{alias}.self IN (SELECT {rows.sql})", (*target.params, *rows.params))
 
 
-def _selected(what: str, criterion: Criterion, context: SearchContext) -> Clause:
+def _selected(what: str, *, criterion: Criterion, context: SearchContext) -> Clause:
     """Return `what FROM … WHERE …`: what to select of the rows that meet a criterion."""
     inner = context.fresh_alias()
     where = all_of(

@@ -50,7 +50,25 @@ class AnyCriterion:
     alternatives: tuple["Criterion", ...]
 
 
-Criterion = ParameterCriterion | ChainCriterion | HasCriterion | AnyCriterion
+@dataclass(frozen=True, slots=True)
+class AllCriterion:
+    """A resource that meets all of several criteria."""
+
+    resource_type: str
+    parts: tuple["Criterion", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotCriterion:
+    """A resource that does not meet a criterion."""
+
+    resource_type: str
+    part: "Criterion"
+
+
+Criterion = (
+    ParameterCriterion | ChainCriterion | HasCriterion | AnyCriterion | AllCriterion | NotCriterion
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +99,10 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """A parsed search of one resource type."""
+    """A parsed search of one resource type, or of several together.
+
+    `others` are the same search in further types; its own `criteria` are then those of the first.
+    """
 
     resource_type: str
     criteria: tuple[Criterion, ...] = ()
@@ -95,20 +116,30 @@ class SearchRequest:
     cursor: str = ""
     ignored: tuple[Ignored, ...] = ()
     used: tuple[tuple[str, str], ...] = field(default=())
+    others: tuple["SearchRequest", ...] = ()
 
 
 def types_touched(request: SearchRequest) -> set[str]:
     """Return the other types whose content a search tests, through chains and `_has`."""
-    return {name for criterion in request.criteria for name in _types(criterion)} - {
+    own = {name for criterion in request.criteria for name in _types(criterion)} - {
         request.resource_type
     }
+    return own.union(*(types_touched(other) | {other.resource_type} for other in request.others))
+
+
+def parts_of_criterion(criterion: Criterion) -> tuple[Criterion, ...]:
+    """Return the criteria that a criterion is made of."""
+    if isinstance(criterion, ChainCriterion | AnyCriterion):
+        return criterion.alternatives
+    if isinstance(criterion, AllCriterion):
+        return criterion.parts
+    if isinstance(criterion, NotCriterion):
+        return (criterion.part,)
+    return (criterion.criterion,) if isinstance(criterion, HasCriterion) else ()
 
 
 def _types(criterion: Criterion) -> set[str]:
-    if isinstance(criterion, ChainCriterion | AnyCriterion):
-        return {name for part in criterion.alternatives for name in _types(part)} | {
-            criterion.resource_type
-        }
+    own = {criterion.resource_type}
     if isinstance(criterion, HasCriterion):
-        return _types(criterion.criterion) | {criterion.source_type}
-    return {criterion.resource_type}
+        own.add(criterion.source_type)
+    return own.union(*(_types(part) for part in parts_of_criterion(criterion)))

@@ -7,7 +7,7 @@ the parameter, so that a composite is either one token or one side row.
 from fhir import hashes
 from fhir.definitions import SearchParameter, parameter_by_url
 from fhir.indexing import component_hash
-from fhir.search.clause import Clause, any_of, has_any_token
+from fhir.search.clause import Clause, all_of, any_of, has_any_token
 from fhir.search.context import SearchContext, salts
 from fhir.search.errors import SearchRefused, UnsupportedSearch
 from fhir.search.params import date, number, quantity, string
@@ -32,9 +32,10 @@ def _value(value: str, criterion: ParameterCriterion, alias: str, context: Searc
     numbers = salts(criterion.resource_type, parameter.code)
     ordered: list[tuple[SearchParameter, str]] = []
     for position, (component, part) in enumerate(zip(components, parts, strict=True)):
-        if component is None or component.type == "special":
+        if component is None:
             raise UnsupportedSearch(
-                f"`{parameter.code}` is not searched yet.", param=parameter.code
+                f"`{parameter.code}` has a part that no definition describes.",
+                param=parameter.code,
             )
         if component.type in {"token", "reference", "uri"}:
             forms = [component_hash(position, form) for form in _forms(component, part)]
@@ -43,27 +44,31 @@ def _value(value: str, criterion: ParameterCriterion, alias: str, context: Searc
             ordered.append((component, part))
     if not ordered:
         return has_any_token(alias, numbers)
-    if len(ordered) > 1:
-        raise UnsupportedSearch(f"`{parameter.code}` is not searched yet.", param=parameter.code)
-    table, match = _ordered_match(*ordered[0], context)
+    table, match = _ordered_match(ordered, parameter.code, context)
     return context.side_rows(alias, table, criterion.resource_type, numbers, match)
 
 
 def _forms(component: SearchParameter, part: str) -> list[int]:
     if component.type == "token":
-        return [token_form(part)]
+        return [token_form(part, component.code)]
     if component.type == "uri":
         return [hashes.uri(unescape(part))]
     return [hashes.hash64(name) for name in targets(part, component, "")]
 
 
 def _ordered_match(
-    component: SearchParameter, part: str, context: SearchContext
+    ordered: list[tuple[SearchParameter, str]], code: str, context: SearchContext
 ) -> tuple[str, Clause]:
+    """Return table and condition of the parts that are no tokens: one, or start and end."""
+    if len(ordered) > 1:
+        (_, start), (_, end) = ordered
+        first = number.match(start, code, low="v.low", high="v.low")
+        return "quantity", all_of([first, number.match(end, code, low="v.high", high="v.high")])
+    component, part = ordered[0]
     if component.type == "date":
-        return "date", date.match(part, component.code, context.now)
+        return "date", date.match(part, code, context.now)
     if component.type == "number":
-        return "quantity", number.match(part, component.code)
+        return "quantity", number.match(part, code)
     if component.type == "quantity":
-        return "quantity", quantity.match(part, component.code)
+        return "quantity", quantity.match(part, code)
     return "string", string.match(part, "")

@@ -1,5 +1,6 @@
 """Date parameters: ranges against ranges. https://hl7.org/fhir/R4/search.html#date"""
 
+import re
 from datetime import datetime
 from typing import Final
 
@@ -11,6 +12,9 @@ from fhir.search.extractors import date_range
 from fhir.search.request import ParameterCriterion
 from fhir.search.values import split_prefix
 
+_DATE: Final = re.compile(
+    r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII
+)
 # The value asked for is [%(low), %(high)), the resource's [low, high); the definitions of the
 # prefixes are those of https://hl7.org/fhir/R4/search.html#prefix.
 _EQUAL: Final = "({low} >= %s AND {high} <= %s)"
@@ -32,13 +36,18 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
     code = criterion.parameter.code
     if code == "_lastUpdated":
         return any_of([last_updated(value, alias, context.now) for value in criterion.values])
-    matches = any_of([match(value, code, context.now) for value in criterion.values])
+    overlaps = criterion.modifier == "overlaps"
+    matches = any_of(
+        [match(value, code, context.now, overlaps=overlaps) for value in criterion.values]
+    )
     return context.parameter_rows(alias, "date", criterion, matches)
 
 
-def match(value: str, code: str, now: datetime) -> Clause:
+def match(value: str, code: str, now: datetime, *, overlaps: bool = False) -> Clause:
     """Return the condition on a row of `fhir_date` for one value."""
     prefix, low, high = parse_range(value, code, now)
+    if overlaps:
+        prefix = "ap"
     template, order = _CONDITIONS[prefix]
     sql = template.format(low="v.low", high="v.high").replace("%s", "%s::bigint")
     ends = {"l": microseconds(low), "h": microseconds(high)}
@@ -67,8 +76,11 @@ def last_updated(value: str, alias: str, now: datetime) -> Clause:
 def parse_range(value: str, code: str, now: datetime) -> tuple[str, datetime, datetime]:
     """Return prefix and range of a date value; `ap` widens it by a tenth of its distance to now."""
     prefix, text = split_prefix(value.strip())
+    text = text.replace(" ", "+")
     try:
-        low, high = date_range(text.replace(" ", "+"))
+        if _DATE.fullmatch(text) is None:
+            raise ValueError(text)
+        low, high = date_range(text)
         if prefix == "ap":
             slack = max(low - now, now - high, (high - low) * 0) / 10
             low, high = low - slack, high + slack

@@ -1,5 +1,6 @@
 """String parameters. https://hl7.org/fhir/R4/search.html#string"""
 
+from collections.abc import Callable
 from typing import Final
 
 from fhir.index_rows import FOLDED_LENGTH
@@ -13,22 +14,34 @@ _LAST_CHARACTER: Final = "\U0010ffff"
 
 
 def condition(criterion: ParameterCriterion, alias: str, context: SearchContext) -> Clause:
-    """Return the condition for a beginning (without case and accents), `:exact`, `:contains`."""
+    """Return the condition for a beginning (without case and accents), `:exact`, `:contains`.
+
+    `equals`, `differs` and `ends` are operators of `_filter`, which never minds case.
+    """
     matches = any_of([match(value, criterion.modifier) for value in criterion.values])
     return context.parameter_rows(alias, "string", criterion, matches)
 
 
 def match(value: str, modifier: str) -> Clause:
     """Return the condition on a row of `fhir_string` for one value."""
-    text = unescape(value).replace("\0", "")
-    folded = fold(text)[:FOLDED_LENGTH]
-    if modifier == "exact":
-        return Clause("v.folded = %s::text AND v.exact = %s::text", (folded, text))
-    if modifier == "contains":
-        return Clause("strpos(v.folded, %s::text) > 0", (folded,))
-    return starts_with("v.folded", folded)
+    text = unescape(value)
+    return _MATCHES[modifier](fold(text)[:FOLDED_LENGTH], text)
 
 
 def starts_with(column: str, text: str) -> Clause:
     """Return a prefix condition that an index serves also under row-level security."""
     return Clause(f"{column} >= %s::text AND {column} < %s::text", (text, text + _LAST_CHARACTER))
+
+
+_MATCHES: Final[dict[str, Callable[[str, str], Clause]]] = {
+    "": lambda folded, text: starts_with("v.folded", folded),
+    "exact": lambda folded, text: Clause(
+        "v.folded = %s::text AND v.exact = %s::text", (folded, text)
+    ),
+    "contains": lambda folded, text: Clause("strpos(v.folded, %s::text) > 0", (folded,)),
+    "equals": lambda folded, text: Clause("v.folded = %s::text", (folded,)),
+    "differs": lambda folded, text: Clause("v.folded <> %s::text", (folded,)),
+    "ends": lambda folded, text: Clause(
+        "right(v.folded, %s::int) = %s::text", (len(folded), folded)
+    ),
+}
