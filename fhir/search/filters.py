@@ -44,9 +44,13 @@ _OPERATORS: Final = frozenset(
 def read_filter(resource_type: str, text: str, reader: CriterionReader) -> Criterion:
     """Return the criterion that a `_filter` expression stands for.
 
-    Raises SearchRefused for what is no expression, UnknownSearchParameter for unknown names.
+    Raises SearchRefused for what is no expression, and for unknown names: an expression can't be
+    understood in part.
     """
-    return _Filter(resource_type, text, reader).read()
+    try:
+        return _Filter(resource_type, text, reader).read()
+    except UnknownSearchParameter as error:
+        raise SearchRefused(error.message, param="_filter") from None
 
 
 class _Filter:
