@@ -25,7 +25,13 @@ from fhir.rows import (
 from fhir.search.clause import Clause, all_of
 from fhir.search.context import SearchContext
 from fhir.search.criteria import condition
-from fhir.search.request import ChainCriterion, Criterion, HasCriterion, SearchRequest
+from fhir.search.request import (
+    ChainCriterion,
+    Criterion,
+    HasCriterion,
+    SearchRequest,
+    parts_of_criterion,
+)
 from fhir.sql import fetch
 
 # A shadow of each side table holds the rows of the versions; where criteria also test other
@@ -105,7 +111,7 @@ def matching(
 def _tests_others(criterion: Criterion) -> bool:
     if isinstance(criterion, ChainCriterion | HasCriterion):
         return True
-    return any(_tests_others(part) for part in getattr(criterion, "alternatives", ()))
+    return any(_tests_others(part) for part in parts_of_criterion(criterion))
 
 
 def _distinct(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
