@@ -105,14 +105,6 @@ class LoggedCursor(CursorDebugWrapper):
     """A cursor of a logged connection, where nothing travels with anything, so that all shows."""
 
     db: "DatabaseWrapper"
-    cursor: Any
-
-    @property
-    def connection(self) -> psycopg.Connection[Any]:
-        """Return the session, for those who send statements of their own: nothing is kept back."""
-        self.db.send_ahead()
-        session: psycopg.Connection[Any] = self.cursor.connection
-        return session
 
     def execute(self, sql: Any, params: Any = None) -> Any:  # noqa: ANN401
         """Execute after what was put ahead."""
