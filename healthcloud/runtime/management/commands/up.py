@@ -89,9 +89,9 @@ class Command(BaseCommand):
         if pid := local.supervisor_pid(home):
             self.stdout.write(f"HealthCloud already runs as process {pid}.")
             return
-        local.update_state(home, ready=False)
         log_path = home / "log" / "up.log"
         log_path.parent.mkdir(parents=True, exist_ok=True)
+        local.update_state(home, ready=False)
         arguments = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "up"]
         with log_path.open("wb") as log:
             child = subprocess.Popen(
