@@ -16,13 +16,6 @@ pytestmark = pytest.mark.django_db
 ClientFor = Callable[..., APIClient]
 
 
-@pytest.fixture(autouse=True)
-def _nothing_counted_before(db: None) -> None:
-    usage._tally.requests.clear()
-    usage._tally.errors.clear()
-    UsageDay.objects.all().delete()  # what processes of other tests have really committed
-
-
 def test_requests_errors_and_runs_are_counted_by_project(
     client_for: ClientFor, riverside_scope: Scope
 ) -> None:
