@@ -158,7 +158,7 @@ def test_json_patch(alice_client: APIClient) -> None:
         ("post", "Observation", '{"resourceType": "Patient"}', FHIR, 400, "invalid"),
         ("post", "Observation", "{}", FHIR, 400, "invalid"),
         ("put", "Patient/a%20b", '{"resourceType":"Patient","id":"a b"}', FHIR, 400, "value"),
-        ("get", "Patient/1/$nothing", "", FHIR, 501, "not-supported"),
+        ("get", "Patient/1/$nothing", "", FHIR, 404, "not-found"),
         ("get", "Patient?_count=x", "", FHIR, 400, "invalid"),
         ("get", "Patient?birthdate=yesterday", "", FHIR, 400, "invalid"),
         ("get", "Patient?_cursor=rubbish", "", FHIR, 400, "invalid"),
