@@ -91,6 +91,7 @@ def test_a_run_is_laid_over_its_outline() -> None:
     nodes = outline.of_definition(definition())
     attempt = SimpleNamespace(
         path=nodes[0].step.path,
+        iteration="",
         status="succeeded",
         started_at=START + timedelta(seconds=1),
         finished_at=START + timedelta(seconds=3),
