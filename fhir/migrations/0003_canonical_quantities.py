@@ -2,8 +2,8 @@
 
 from django.db import migrations
 
-# `unit` is from here on the dimension where the system is UCUM; `manage.py reindex_search` gives
-# rows written before their canonical bounds.
+# `unit` is from here on the dimension where the system is UCUM. A row written before keeps its old
+# unit and no canonical bounds until its resource is written again.
 FORWARDS = [
     "ALTER TABLE fhir_quantity"
     " ADD COLUMN canonical_low double precision NOT NULL DEFAULT 'NaN',"
