@@ -21,6 +21,7 @@ from workflows import services
 from workflows.models import Run, Trigger
 
 __all__ = ["client_for"]
+pytestmark = pytest.mark.usefixtures("empty_ledger")
 
 
 def publish_flow(trigger: Json, actor: Actor, slug: str = "flow", **members: object) -> None:
