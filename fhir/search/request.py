@@ -116,15 +116,13 @@ class SearchRequest:
     cursor: str = ""
     ignored: tuple[Ignored, ...] = ()
     used: tuple[tuple[str, str], ...] = field(default=())
-    others: tuple["SearchRequest", ...] = ()
 
 
 def types_touched(request: SearchRequest) -> set[str]:
     """Return the other types whose content a search tests, through chains and `_has`."""
-    own = {name for criterion in request.criteria for name in _types(criterion)} - {
+    return {name for criterion in request.criteria for name in _types(criterion)} - {
         request.resource_type
     }
-    return own.union(*(types_touched(other) | {other.resource_type} for other in request.others))
 
 
 def parts_of_criterion(criterion: Criterion) -> tuple[Criterion, ...]:
