@@ -37,11 +37,11 @@ def decide_task(
     decision: str,
     actor: Actor,
     now: datetime,
-    role: str | None = None,
+    roles: frozenset[str],
     data: object = None,
     comment: str = "",
 ) -> Task:
-    """Approve or reject; the run goes on. `role` is the caller's role, None for an API key.
+    """Approve or reject; the run goes on. `roles` are those that the caller stands for.
 
     Raises TaskNotFound, TaskIsDecided, NotTheirDecision, InvalidDecision.
     """
@@ -52,7 +52,7 @@ def decide_task(
         raise TaskIsDecided(f"Task `{task.id}` is {task.status} already.")
     if decision not in {TaskStatus.APPROVED, TaskStatus.REJECTED}:
         raise BadRequest('`decision` is "approved" or "rejected".', param="decision")
-    _check_person(task, actor, role)
+    _check_person(task, actor, roles)
     if decision == TaskStatus.APPROVED and task.form:
         problems = violations(task.form, data if data is not None else {})
         if problems:
@@ -78,9 +78,13 @@ def decide_task(
     return task
 
 
-def _check_person(task: Task, actor: Actor, role: str | None) -> None:
+def _check_person(task: Task, actor: Actor, roles: frozenset[str]) -> None:
     if task.user_id and actor.id != task.user_id:
         raise NotTheirDecision(f"Task `{task.id}` asks another person.")
     allowed = {task.role, task.escalated_to, "owner", "admin"}
-    if task.role and actor.kind == "user" and role not in allowed:
-        raise NotTheirDecision(f"Task `{task.id}` asks someone with the role `{task.role}`.")
+    if task.role and not roles & allowed:
+        raise NotTheirDecision(
+            f"Task `{task.id}` asks someone with the role `{task.role}`; an API key decides for a"
+            " role only if it has all scopes of that role.",
+            details={"role": task.role},
+        )

@@ -95,8 +95,9 @@ def count_in(lane: Lane) -> None:
     fan_out.failed += lane.status == LaneStatus.FAILED
     upcoming = None
     if not fan_out.closed and fan_out.started < fan_out.total:
-        upcoming = Lane.objects.filter(fan_out=fan_out, index=fan_out.started).first()
-        fan_out.started += 1
+        ready = Lane.objects.filter(fan_out=fan_out, status=LaneStatus.READY)
+        upcoming = ready.filter(index__gte=fan_out.started).order_by("index").first()
+        fan_out.started = fan_out.total if upcoming is None else upcoming.index + 1
     fan_out.save(update_fields=["succeeded", "failed", "started"])
     counts = counts_of(fan_out)
     if counts.broken or counts.joined:

@@ -1,6 +1,7 @@
 """Repeating: a run goes on from the step that failed, or a new one starts with edited input.
 
-What finished before is reused. The version may be a newer one if nothing before that step differs.
+What finished before is reused, also the branches and items of the failed step that ended well,
+unless the step is named. The version may be a newer one if nothing before that step differs.
 Steps whose effects were compensated, and those whose data was dropped, are repeated too.
 """
 
@@ -9,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Min, QuerySet
+from django.db.models import Max, Min, Q, QuerySet
 
 from healthcloud.actors import Actor
 from healthcloud.errors import BadRequest, Conflict
@@ -17,6 +18,7 @@ from healthcloud.events.services import publish
 from workflows import queries
 from workflows.due import ask
 from workflows.models import Lane, Run, RunStatus, StepRun, StepStatus, WorkflowVersion
+from workflows.reopening import can_reopen, reopen
 from workflows.runs import locked, note, start
 from workflows.telling import facts
 
@@ -38,7 +40,9 @@ def retry(
 ) -> Run:
     """Run the failed step again, or `from_step` and all after it; finished ones are reused.
 
-    The run stays on its version unless another is named, which must not differ before that step.
+    Of a failed `map` or `parallel` only what did not succeed is repeated, or all of it where
+    `from_step` names it. The run stays on its version unless another is named, which must not
+    differ before that step.
     Raises RunNotFound, CannotRetry, VersionNotFound, BadRequest.
     """
     run = locked(run_id)
@@ -49,7 +53,8 @@ def retry(
     if first is not None and version is not None:
         first = _move(run, rows, first, queries.version(run.workflow, version))
     if first is not None:
-        rows.filter(sequence__gte=first).update(superseded=True)
+        whole = from_step is not None or version is not None
+        _repeat(rows, first, now, whole=whole)
     if run.deadline_at is not None:
         run.deadline_at = now + (run.deadline_at - run.created_at)
     run.status = RunStatus.QUEUED
@@ -100,6 +105,21 @@ def _first_to_repeat(run: Run, rows: Rows, from_step: str | None) -> int | None:
         blamed = main.filter(step=failed) if failed else main.filter(status__in=ended)
         found = blamed.aggregate(last=Max("sequence"))["last"]
     return None if found is None else min([found, *_undone(rows, found)])
+
+
+def _repeat(rows: Rows, first: int, now: datetime, *, whole: bool) -> None:
+    """Supersede what is repeated; a failed `map` or `parallel` goes on, if not repeated `whole`."""
+    row = None if whole else rows.filter(sequence=first, lane="").first()
+    if row is not None and can_reopen(row) and not _gone_inside(rows, row):
+        reopen(row, now)
+    else:
+        rows.filter(sequence__gte=first).update(superseded=True)
+
+
+def _gone_inside(rows: Rows, row: StepRun) -> bool:
+    """Tell whether effects or data of branches or items that ended well are gone."""
+    inside = rows.filter(path__startswith=f"{row.path}/")
+    return inside.filter(Q(sensitive=True) | Q(path__contains="/compensate/")).exists()
 
 
 def _undone(rows: Rows, before: int) -> list[int]:

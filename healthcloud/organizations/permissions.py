@@ -53,6 +53,14 @@ def scopes_of(role: str) -> frozenset[str]:
     return ROLE_SCOPES.get(role, frozenset())
 
 
+def roles_of(principal: Principal) -> frozenset[str]:
+    """Return the roles a caller stands for: a person's own; for a key, those it may do all of."""
+    if principal.role is not None:
+        return frozenset({principal.role})
+    covered = {role for role, scopes in ROLE_SCOPES.items() if scopes <= principal.scopes}
+    return frozenset(covered)
+
+
 def can(principal: Principal, action: str) -> bool:
     """Tell whether a caller may do an action; an action without an entry is denied."""
     scope = ACTION_SCOPES.get(action)

@@ -3,6 +3,7 @@
 from django.http import HttpResponse
 
 from assets.forms import SchemaForm
+from healthcloud.organizations.permissions import roles_of
 from studio.calls import ApiCall
 from studio.page import Page, studio_page
 from studio.paging import page_of
@@ -50,7 +51,7 @@ def decide(page: Page, task_id: str) -> HttpResponse:
         decision=decision,
         data=form.config() if decision == TaskStatus.APPROVED else None,
         comment=page.request.POST.get("comment", ""),
-        role=page.principal.role,
+        roles=roles_of(page.principal),
         actor=page.actor,
         now=page.now,
     )

@@ -3,13 +3,19 @@
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import DatabaseError, transaction
 
+from fhir import store
 from healthcloud.actors import Actor
 from healthcloud.events.models import Event
+from healthcloud.ledger.claims import in_other_hands
 from healthcloud.ledger.worker import run_until_idle
+from healthcloud.tenancy.batch import send_now
 from tests.workflows.conftest import Json, Runner, definition
 from workflows import queries, retrying, runs
-from workflows.models import FanOut, Lane, StepRun
+from workflows.journal import Journal
+from workflows.lanes import Holder
+from workflows.models import FanOut, Lane, Run, StepRun
 
 
 def transform(step_id: str, **data: object) -> Json:
@@ -259,7 +265,9 @@ def test_a_decision_in_a_branch_lets_that_branch_go_on(
         )
     )
     task = queries.tasks().get(run=run)
-    runs.decide_task(task_id=task.id, decision="approved", actor=alice_actor, now=now)
+    runs.decide_task(
+        task_id=task.id, decision="approved", actor=alice_actor, now=now, roles=frozenset()
+    )
     run_until_idle(["steps"])
     assert queries.run(run.id).output == "approved"
 
@@ -312,10 +320,7 @@ def test_a_retry_of_a_failed_map_repeats_it_and_what_was_compensated(
         {"items": ["pat_1"]},
     )
     assert run.status == "failed"
-    from fhir import store
-
-    patient = {"resourceType": "Patient", "id": "pat_1"}
-    store.update(resource_type="Patient", id="pat_1", resource=patient, actor=alice_actor, now=now)
+    put("pat_1", alice_actor, now)
     retrying.retry(run_id=run.id, actor=alice_actor, now=now)
     run_until_idle(["steps"])
     again = queries.run(run.id)
@@ -324,3 +329,111 @@ def test_a_retry_of_a_failed_map_repeats_it_and_what_was_compensated(
     assert [row.superseded for row in first] == [False]
     attempts = StepRun.objects.filter(run=run, step="read").order_by("attempt")
     assert [(row.attempt, row.status) for row in attempts] == [(1, "failed"), (2, "succeeded")]
+
+
+def put(patient_id: str, actor: Actor, now: datetime) -> None:
+    patient = {"resourceType": "Patient", "id": patient_id}
+    store.update(resource_type="Patient", id=patient_id, resource=patient, actor=actor, now=now)
+
+
+def attempts(run: Run, step: str) -> list[tuple[str, int, str, bool]]:
+    rows = StepRun.objects.filter(run=run, step=step).order_by("iteration", "attempt")
+    return [(row.iteration, row.attempt, row.status, row.superseded) for row in rows]
+
+
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_a_retry_repeats_the_items_that_failed_and_keeps_the_others(
+    run_workflow: Runner, alice_actor: Actor, now: datetime, at_once: int
+) -> None:
+    put("pat_0", alice_actor, now)
+    put("pat_2", alice_actor, now)
+    read = {"id": "read", "kind": "fhir_read", "with": {"reference": "Patient/{{ item }}"}}
+    noted = {"id": "note", "kind": "emit", "with": {"type": "custom.seen", "payload": {}}}
+    last = transform("last", id="{{ steps.read.output.id }}")
+    items = {"items": ["pat_0", "pat_1", "pat_2"]}
+    source = definition(
+        each(noted, read, last, max_concurrency=at_once, output="{{ steps.last.output.id }}"),
+        output="{{ steps.each.output.results }}",
+    )
+    run = run_workflow(source, items)
+    assert (run.status, run.error["step"]) == ("failed", "each")
+    put("pat_1", alice_actor, now)
+    retrying.retry(run_id=run.id, actor=alice_actor, now=now)
+    run_until_idle(["steps"])
+    again = queries.run(run.id)
+    assert (again.status, again.output) == ("completed", items["items"])
+    assert attempts(run, "read")[:3] == [
+        ("0", 1, "succeeded", False),
+        ("1", 1, "failed", True),
+        ("1", 2, "succeeded", False),
+    ]
+    assert attempts(run, "read")[-1][2:] == ("succeeded", False)
+    assert [row[:3] for row in attempts(run, "note")] == [
+        ("0", 1, "succeeded"),
+        ("1", 1, "succeeded"),
+        ("2", 1, "succeeded"),
+    ]
+
+
+def test_a_retry_that_names_the_map_repeats_all_of_it(
+    run_workflow: Runner, alice_actor: Actor, now: datetime
+) -> None:
+    put("pat_0", alice_actor, now)
+    read = {"id": "read", "kind": "fhir_read", "with": {"reference": "Patient/{{ item }}"}}
+    run = run_workflow(definition(each(read)), {"items": ["pat_0", "pat_1"]})
+    put("pat_1", alice_actor, now)
+    retrying.retry(run_id=run.id, actor=alice_actor, now=now, from_step="each")
+    run_until_idle(["steps"])
+    assert queries.run(run.id).status == "completed"
+    repeated = [row for row in attempts(run, "read") if row[0] == "0"]
+    assert repeated == [("0", 1, "succeeded", True), ("0", 2, "succeeded", False)]
+
+
+def test_a_retry_goes_into_maps_in_branches(
+    run_workflow: Runner, alice_actor: Actor, now: datetime
+) -> None:
+    put("pat_0", alice_actor, now)
+    read = {"id": "read", "kind": "fhir_read", "with": {"reference": "Patient/{{ item }}"}}
+    good, sorry = transform("good", n=1), transform("sorry", n=1)
+    branches = [
+        {"name": "all", "steps": [transform("before", n=1), each(read)]},
+        {"name": "other", "steps": [good]},
+    ]
+    both = {"id": "both", "kind": "parallel", "branches": branches}
+    source = definition(both, on_failure=[sorry], output="{{ steps.good.output.n }}")
+    run = run_workflow(source, {"items": ["pat_0", "pat_1"]})
+    assert (run.status, run.error["step"]) == ("failed", "both")
+    put("pat_1", alice_actor, now)
+    retrying.retry(run_id=run.id, actor=alice_actor, now=now)
+    run_until_idle(["steps"])
+    again = queries.run(run.id)
+    assert (again.status, again.output) == ("completed", 1)
+    for step, superseded in [("before", [False]), ("good", [False]), ("sorry", [True])]:
+        assert [row[3] for row in attempts(run, step)] == superseded, step
+    assert [row[2:] for row in attempts(run, "both")] == [("succeeded", False)]
+
+
+def test_a_worker_that_was_canceled_commits_nothing_into_a_retried_item(
+    run_workflow: Runner, alice_actor: Actor, now: datetime
+) -> None:
+    pause = {"id": "pause", "kind": "wait", "with": {"duration": "1h"}}
+    run = run_workflow(
+        definition(each(failing("check", "item = 1"), pause, max_concurrency=2)), {"items": [0, 1]}
+    )
+    assert run.status == "failed"
+    stale = Lane.objects.get(run=run, index=0)
+    retrying.retry(run_id=run.id, actor=alice_actor, now=now)
+    fresh = Lane.objects.get(run=run, index=0)
+    assert fresh.id == stale.id
+    assert fresh.token > stale.token
+    journal = Journal(Holder(run, stale), alice_actor, token=stale.token)
+
+    @transaction.atomic
+    def write() -> None:
+        journal.write(now, status="succeeded", finished_at=now)
+        send_now()
+
+    with pytest.raises(DatabaseError) as raised:
+        write()
+    assert in_other_hands(raised.value)
+    assert Lane.objects.get(id=stale.id).status == "queued"

@@ -336,7 +336,7 @@ def test_a_person_promotes_from_the_sandbox(
 
 
 def test_who_lacks_the_role_decides_nothing_and_a_finished_run_takes_no_signal(
-    alice: APIClient, bob: object
+    alice: APIClient, bob: object, client_for: Callable[..., APIClient]
 ) -> None:
     ask = {"id": "ask", "kind": "approval", "with": {"title": "Ok?", "role": "clinician"}}
     alice.post("/v1/workflows", {**definition(ask), "publish": True}, format="json")
@@ -350,6 +350,11 @@ def test_who_lacks_the_role_decides_nothing_and_a_finished_run_takes_no_signal(
         f"{address}?project_id=proj_riverside_screening", {"decision": "approved"}, format="json"
     )
     assert refused.status_code == 403
+    narrow = client_for(
+        "riverside", project="screening", scopes=["workflows:read", "workflows:run"]
+    )
+    refused = narrow.post(address, {"decision": "approved"}, format="json")
+    assert (refused.status_code, refused.json()["error"]["details"]) == (403, {"role": "clinician"})
     assert alice.get(f"/v1/tasks/{task['id']}").json()["status"] == "open"
     assert alice.post(address, {"decision": "approved"}, format="json").status_code == 200
     run_until_idle(["steps"])

@@ -92,16 +92,16 @@ def test_a_critical_value_waits_for_a_clinician_and_escalates(
     task = queries.tasks().get(run=run)
     with pytest.raises(runs.NotTheirDecision):
         runs.decide_task(
-            task_id=task.id, decision="approved", actor=alice_actor, now=now, role="viewer",
-            data={"action": "called"},
+            task_id=task.id, decision="approved", actor=alice_actor, now=now,
+            roles=frozenset({"viewer"}), data={"action": "called"},
         )  # fmt: skip
     run_until_idle(["steps"], ahead=timedelta(minutes=11))
     assert queries.task(task.id).escalated_to == "admin"
     assert Event.objects.filter(type="task.escalated").count() == 1
     assert queries.run(run.id).status == "waiting"
     runs.decide_task(
-        task_id=task.id, decision="approved", actor=alice_actor, now=now, role="clinician",
-        data={"action": "called"},
+        task_id=task.id, decision="approved", actor=alice_actor, now=now,
+        roles=frozenset({"clinician"}), data={"action": "called"},
     )  # fmt: skip
     run_until_idle(["steps"])
     assert queries.run(run.id).status == "completed"
@@ -187,7 +187,11 @@ def test_a_referral_is_closed_by_a_note_or_by_a_person(
         run_until_idle(["steps"], ahead=timedelta(days=31))
         task = queries.tasks().get(run=run)
         runs.decide_task(
-            task_id=task.id, decision=decision, actor=alice_actor, now=now, role="clinician"
+            task_id=task.id,
+            decision=decision,
+            actor=alice_actor,
+            now=now,
+            roles=frozenset({"clinician"}),
         )
     run_until_idle(["steps"])
     assert queries.run(run.id).error is None

@@ -227,24 +227,35 @@ def test_an_approval_waits_for_a_person_and_hands_on_the_decision(
     assert (run.status, task.title, task.status) == ("waiting", "Treat pat_1?", "open")
     with pytest.raises(runs.InvalidDecision):
         runs.decide_task(
-            task_id=task.id, decision="approved", actor=alice_actor, now=now, role="owner", data={}
+            task_id=task.id,
+            decision="approved",
+            actor=alice_actor,
+            now=now,
+            roles=frozenset({"owner"}),
+            data={},
         )  # type: ignore[arg-type]
     with pytest.raises(runs.NotTheirDecision):
         runs.decide_task(
-            task_id=task.id, decision="approved", actor=alice_actor, now=now, role="developer"
+            task_id=task.id,
+            decision="approved",
+            actor=alice_actor,
+            now=now,
+            roles=frozenset({"developer"}),
         )  # type: ignore[arg-type]
     runs.decide_task(
         task_id=task.id,
         decision="approved",
         actor=alice_actor,
         now=now,
-        role="owner",
+        roles=frozenset({"owner"}),
         data={"dose": 3},
     )  # type: ignore[arg-type]
     run_until_idle(["steps"])
     assert queries.run(run.id).output == {"dose": 3}
     with pytest.raises(runs.TaskIsDecided):
-        runs.decide_task(task_id=task.id, decision="rejected", actor=alice_actor, now=now)  # type: ignore[arg-type]
+        runs.decide_task(
+            task_id=task.id, decision="rejected", actor=alice_actor, now=now, roles=frozenset()
+        )  # type: ignore[arg-type]
 
 
 def test_an_approval_past_its_deadline_takes_its_timeout_branch(run_workflow: Runner) -> None:

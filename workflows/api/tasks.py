@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from healthcloud.api.pagination import paginate
 from healthcloud.api.views import PlatformView
 from healthcloud.errors import BadRequest
+from healthcloud.organizations.permissions import roles_of
 from workflows import queries, runs
 from workflows.api import represent
 from workflows.api.bodies import DecideBody
@@ -55,6 +56,6 @@ class DecideTask(PlatformView):
         """Approve or reject; the run goes on."""
         data: dict[str, Any] = self.validated(DecideBody)
         decided = runs.decide_task(
-            task_id=task_id, actor=self.actor, now=self.now, role=self.principal.role, **data
+            task_id=task_id, actor=self.actor, now=self.now, roles=roles_of(self.principal), **data
         )
         return Response(represent.task(decided))
