@@ -8,6 +8,7 @@ import orjson
 from fhir.documents import JsonObject, instant, new_id
 from fhir.indexing import own_base
 from fhir.interactions.history import HistoryEntry, HistoryPage
+from fhir.search.paging import query_of
 from fhir.search.request import Ignored
 from fhir.search.service import SearchResult
 from fhir.search.summary import subset
@@ -39,10 +40,23 @@ def searchset(
     if result.ignored:
         outcome = orjson.dumps(ignored_outcome(result.ignored))
         entries.append(b'{"resource":' + outcome + b',"search":{"mode":"outcome"}}')
-    links = [("self", f"{address}?{result.self_query}" if result.self_query else address)]
+    return _bundle("searchset", _links(result, address), entries, total=result.total, now=now)
+
+
+def _links(result: SearchResult, address: str) -> list[tuple[str, str]]:
+    """Return the links of a page: itself, and where there are others, the first and its neighbors.
+
+    https://hl7.org/fhir/R4/http.html#paging. R4 writes `previous`, the registry of link relations
+    and R5 `prev`: both are there.
+    """
+    links = [("self", result.self_query)]
+    if result.request.cursor or result.next_query:
+        links.append(("first", query_of(result.request)))
+    if result.prev_query:
+        links += [("previous", result.prev_query), ("prev", result.prev_query)]
     if result.next_query:
-        links.append(("next", f"{address}?{result.next_query}"))
-    return _bundle("searchset", links, entries, total=result.total, now=now)
+        links.append(("next", result.next_query))
+    return [(relation, f"{address}?{query}" if query else address) for relation, query in links]
 
 
 def scored_set(

@@ -1,12 +1,15 @@
-"""Keyset paging: a cursor holds the sort values of the last row, and no page is skipped or doubled.
+"""Keyset paging: a cursor holds the sort values of a row, and no page is skipped or doubled.
 
+A page begins after its cursor, or ends before it where a hyphen stands first.
 https://hl7.org/fhir/R4/http.html#paging
 """
 
 import base64
 import binascii
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Final
 from urllib.parse import urlencode
 
 import msgspec
@@ -17,6 +20,7 @@ from fhir.search.request import SearchRequest
 from fhir.search.sorting import Order
 
 Key = datetime | int | float | str
+BEFORE: Final = "-"
 
 
 def encode_cursor(keys: Sequence[object], pk: int) -> str:
@@ -33,14 +37,24 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, float) else value
 
 
+def is_before(cursor: str) -> bool:
+    """Tell whether a page ends at its cursor, instead of beginning there."""
+    return cursor.startswith(BEFORE)
+
+
+def backwards(orders: Sequence[Order]) -> list[Order]:
+    """Return the opposite order, in which a page that ends at its cursor is read."""
+    return [replace(order, descending=not order.descending) for order in orders]
+
+
 def after(cursor: str, orders: Sequence[Order]) -> Clause:
     """Return the condition that a row comes after the cursor in the given order.
 
     Raises SearchRefused for a cursor that this search did not hand out.
     """
-    keys = _decode(cursor, orders)
+    keys = _decode(cursor.removeprefix(BEFORE), orders)
     columns = [*orders, Order(Clause("r.pk"), "bigint", orders[-1].descending)]
-    if all(order.descending for order in columns):
+    if len({order.descending for order in columns}) == 1:
         return _row_comparison(columns, keys)
     alternatives = []
     for position, order in enumerate(columns):
@@ -54,11 +68,12 @@ def after(cursor: str, orders: Sequence[Order]) -> Clause:
 
 
 def _row_comparison(columns: Sequence[Order], keys: Sequence[object]) -> Clause:
-    """All keys fall: one comparison of rows, which an index serves."""
+    """All keys rise or all fall: one comparison of rows, which an index serves."""
+    operator = "<" if columns[0].descending else ">"
     left = ", ".join(column.expression.sql for column in columns)
     right = ", ".join(f"%s::{column.sql_type}" for column in columns)
     params = tuple(value for column in columns for value in column.expression.params)
-    return Clause(f"({left}) < ({right})", (*params, *keys))
+    return Clause(f"({left}) {operator} ({right})", (*params, *keys))
 
 
 def _compare(order: Order, operator: str, key: object) -> Clause:
@@ -97,6 +112,6 @@ def _typed(value: int | str, sql_type: str) -> object:
 
 
 def query_of(request: SearchRequest, cursor: str = "") -> str:
-    """Return the query of this page, or of the page that begins at a cursor."""
-    pairs = [*request.used, ("_cursor", cursor)] if cursor else list(request.used)
-    return urlencode(pairs)
+    """Return the query of the first page, or of the page at a cursor."""
+    pairs = [*request.used, *request.carried]
+    return urlencode([*pairs, ("_cursor", cursor)] if cursor else pairs)

@@ -65,6 +65,7 @@ def parse(
     request = SearchRequest(resource_type)
     for name, value in parse_pairs(query):
         if name in FOREIGN:
+            request = replace(request, carried=(*request.carried, (name, value)))
             continue
         try:
             request = _with_parameter(request, name, value, reader)
@@ -83,17 +84,20 @@ def _with_parameter(
     """Return the request with one parameter more; an empty value asks nothing."""
     if name == "_cursor":
         return replace(request, cursor=value)
+    if value == "":
+        return request
     if name in RESULT_PARAMETERS:
         request = RESULT_PARAMETERS[name](request, value, reader)
     elif name == "_type":
         _check_type(request, value)
-    elif value != "":
+    else:
         if name == "_filter":
             criterion = read_filter(request.resource_type, value, reader)
         else:
             criterion = reader.read(request.resource_type, name, value)
         request = replace(request, criteria=(*request.criteria, criterion))
-    return replace(request, used=(*request.used, (name, value)))
+    used = str(request.count) if name == "_count" else value
+    return replace(request, used=(*request.used, (name, used)))
 
 
 def _check_type(request: SearchRequest, value: str) -> None:

@@ -3,7 +3,7 @@
 from fhir.search.clause import Clause, all_of
 from fhir.search.context import SearchContext
 from fhir.search.criteria import condition
-from fhir.search.paging import after
+from fhir.search.paging import after, backwards, is_before
 from fhir.search.request import SearchRequest
 from fhir.search.sorting import Order, orders
 from fhir.sql import Statement
@@ -21,11 +21,14 @@ def matching(request: SearchRequest, context: SearchContext) -> Clause:
     )
 
 
-def page_statement(
-    request: SearchRequest, matches: Clause, context: SearchContext
-) -> tuple[Statement, list[Order]]:
-    """Return the statement of one page (and a row more, to know of a next) and its sort keys."""
+def page_statement(request: SearchRequest, matches: Clause, context: SearchContext) -> Statement:
+    """Return the statement of one page, and of a row more, to know of a next.
+
+    A page that ends at its cursor comes in the opposite order.
+    """
     keys = orders(request, context)
+    if is_before(request.cursor):
+        keys = backwards(keys)
     where = all_of([matches, after(request.cursor, keys)]) if request.cursor else matches
     columns = "".join(f", {key.expression.sql}" for key in keys)
     by = [
@@ -38,7 +41,7 @@ def page_statement(
         f" ORDER BY {', '.join(by)} LIMIT %s::integer"
     )
     selected = [value for key in keys for value in key.expression.params]
-    return Statement(sql, [*selected, *where.params, request.count + 1], prepare=False), keys
+    return Statement(sql, [*selected, *where.params, request.count + 1], prepare=False)
 
 
 def _direction(column: str, key: Order) -> str:

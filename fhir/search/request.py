@@ -99,9 +99,10 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """A parsed search of one resource type, or of several together.
+    """A parsed search of one resource type.
 
-    `others` are the same search in further types; its own `criteria` are then those of the first.
+    `used` are the parameters as they were understood; `carried` say nothing of what is found, and
+    go along in the links: the format, the project.
     """
 
     resource_type: str
@@ -116,6 +117,7 @@ class SearchRequest:
     cursor: str = ""
     ignored: tuple[Ignored, ...] = ()
     used: tuple[tuple[str, str], ...] = field(default=())
+    carried: tuple[tuple[str, str], ...] = field(default=())
 
 
 def types_touched(request: SearchRequest) -> set[str]:

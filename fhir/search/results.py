@@ -34,9 +34,9 @@ def _sort(request: SearchRequest, value: str, reader: CriterionReader) -> Search
         if parameter.type in {"composite", "special"} or parameter.code in {"_text", "_content"}:
             raise SearchRefused(f"`{code}` has no order.", param="_sort")
         keys.append(SortKey(parameter, descending))
-    if len(keys) > MAX_SORT_KEYS:
+    if len(request.sort) + len(keys) > MAX_SORT_KEYS:
         raise SearchRefused(f"`_sort` may have {MAX_SORT_KEYS} keys.", param="_sort")
-    return replace(request, sort=tuple(keys))
+    return replace(request, sort=(*request.sort, *keys))
 
 
 def _total(request: SearchRequest, value: str, reader: CriterionReader) -> SearchRequest:

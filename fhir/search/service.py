@@ -7,11 +7,10 @@ from datetime import datetime
 from fhir.identity import check_type
 from fhir.search.context import SearchContext
 from fhir.search.includes import included
-from fhir.search.paging import encode_cursor, query_of
+from fhir.search.paging import BEFORE, encode_cursor, is_before, query_of
 from fhir.search.parser import Pairs, parse, parse_pairs
 from fhir.search.query import COLUMNS, matching, page_statement, total_statement
 from fhir.search.request import Ignored, SearchRequest
-from fhir.search.sorting import Order
 from fhir.sql import Row, fetch_all
 from fhir.stored import StoredResource
 from healthcloud.tenancy.scope import active_project
@@ -24,14 +23,16 @@ _AT_ONCE = 100
 class SearchResult:
     """One page of a search.
 
-    `total` is None unless asked for; `next_query` is the query of the next page or None;
-    `self_query` what was understood; `ignored` what was not (under lenient handling).
+    `total` is None unless asked for; `next_query` and `prev_query` are the queries of the pages
+    beside it or None; `self_query` what was understood; `ignored` what was not (under lenient
+    handling).
     """
 
     entries: list[StoredResource]
     included: list[StoredResource]
     total: int | None
     next_query: str | None
+    prev_query: str | None = None
     self_query: str = ""
     ignored: tuple[Ignored, ...] = ()
     request: SearchRequest = field(default_factory=lambda: SearchRequest(""))
@@ -58,19 +59,19 @@ def run(request: SearchRequest, *, now: datetime) -> SearchResult:
     statements = []
     if count_only or request.total != "none":
         statements.append(total_statement(matches))
-    keys: list[Order] = []
     if not count_only:
-        page, keys = page_statement(request, matches, context)
-        statements.append(page)
+        statements.append(page_statement(request, matches, context))
     results = fetch_all(statements)
     total = results[0][0][0] if len(results) > 1 or count_only else None
-    rows = [] if count_only else results[-1]
-    entries = [_stored(request.resource_type, row) for row in rows[: request.count]]
+    rows, more = _page(request, [] if count_only else results[-1])
+    entries = [_stored(request.resource_type, row) for row in rows]
+    following, previous = _neighbors(request, rows, more=more)
     return SearchResult(
         entries=entries,
         included=included(request, entries, project),
         total=total,
-        next_query=_next(request, rows) if keys else None,
+        next_query=following,
+        prev_query=previous,
         self_query=query_of(request, request.cursor),
         ignored=request.ignored,
         request=request,
@@ -84,7 +85,7 @@ def first_pages(requests: Sequence[SearchRequest], *, now: datetime) -> list[lis
     found: list[list[StoredResource]] = []
     for start in range(0, len(requests), _AT_ONCE):
         part = requests[start : start + _AT_ONCE]
-        statements = [page_statement(r, matching(r, context), context)[0] for r in part]
+        statements = [page_statement(r, matching(r, context), context) for r in part]
         for request, rows in zip(part, fetch_all(statements), strict=True):
             found.append([_stored(request.resource_type, row) for row in rows[: request.count]])
     return found
@@ -99,11 +100,35 @@ def first(
     return found[0] if found else None
 
 
-def _next(request: SearchRequest, rows: list[Row]) -> str | None:
-    if len(rows) <= request.count:
-        return None
-    last = rows[request.count - 1]
-    return query_of(request, encode_cursor(last[_COLUMNS:], last[0]))
+def _page(request: SearchRequest, rows: list[Row]) -> tuple[list[Row], bool]:
+    """Return the rows of the page in their order, and whether more lie in the direction read."""
+    page = rows[: request.count]
+    if is_before(request.cursor):
+        page.reverse()
+    return page, len(rows) > request.count
+
+
+def _neighbors(
+    request: SearchRequest, rows: Sequence[Row], *, more: bool
+) -> tuple[str | None, str | None]:
+    """Return the queries of the next and the previous page.
+
+    Where a page was reached from, there is one: the row of its cursor lies there.
+    """
+    if not rows:
+        return None, None
+    if is_before(request.cursor):
+        has_next, has_previous = True, more
+    else:
+        has_next, has_previous = more, bool(request.cursor)
+    return (
+        query_of(request, _cursor(rows[-1])) if has_next else None,
+        query_of(request, BEFORE + _cursor(rows[0])) if has_previous else None,
+    )
+
+
+def _cursor(row: Row) -> str:
+    return encode_cursor(row[_COLUMNS:], row[0])
 
 
 def _stored(resource_type: str, row: Row) -> StoredResource:

@@ -1,25 +1,22 @@
 """`_sort` as SQL expressions that are never null. https://hl7.org/fhir/R4/search.html#_sort"""
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
-from fhir.definitions import SearchParameter, element, type_number
+from fhir.definitions import type_number
 from fhir.index_rows import NO_DATE
 from fhir.indexing import primary_date
 from fhir.search.clause import Clause, array
 from fhir.search.context import SearchContext, salts
-from fhir.search.errors import UnsupportedSearch
 from fhir.search.request import SearchRequest, SortKey
+from fhir.search.sort_values import content_value
 
-_PLAIN_PATH: Final = re.compile(r"[A-Z]\w+\.(\w+)")
-_PRIMITIVES: Final = frozenset({"code", "boolean", "id", "string", "uri"})
 _TABLES: Final = {
     "date": ("date", "low", "high", "bigint"),
     "string": ("string", "folded", "folded", "text"),
     "uri": ("string", "folded", "folded", "text"),
     "number": ("quantity", "low", "high", "double precision"),
-    "quantity": ("quantity", "low", "high", "double precision"),
+    "quantity": ("quantity", "canonical_low", "canonical_high", "double precision"),
 }
 # What stands for "no value", so that it sorts last in either direction.
 _LAST: Final = {
@@ -73,21 +70,7 @@ def _side_order(resource_type: str, key: SortKey, context: SearchContext) -> Ord
 
 
 def _content_order(resource_type: str, key: SortKey) -> Order:
-    """Sort by a top-level primitive, such as `status`, read from the stored text."""
-    name = _primitive(resource_type, key.parameter)
-    if name is None:
-        raise UnsupportedSearch(
-            f"This server does not sort by the {key.parameter.type} `{key.parameter.code}` yet.",
-            param="_sort",
-        )
+    """Sort by what the stored text says, where the index holds hashes only."""
+    value = content_value(resource_type, key.parameter, descending=key.descending)
     last = _LAST["text"][1 if key.descending else 0]
-    sql = f'coalesce((r.content::json ->> %s::text) COLLATE "C", {last})'
-    return Order(Clause(sql, (name,)), "text", key.descending)
-
-
-def _primitive(resource_type: str, parameter: SearchParameter) -> str | None:
-    found = _PLAIN_PATH.fullmatch(parameter.expression or "")
-    known = element(resource_type, found[1]) if found else None
-    if known is None or known.repeats or not set(known.types) <= _PRIMITIVES:
-        return None
-    return known.name
+    return Order(Clause(f"coalesce({value.sql}, {last})", value.params), "text", key.descending)

@@ -15,7 +15,7 @@ from fhir.search.parts import is_union
 COLUMNS = frozenset({"_id", "_lastUpdated"})
 
 # The one expression that is no path; both types of the choice have a meaning.
-_DECEASED = "Patient.deceased.exists() and Patient.deceased != false"
+DECEASED = "Patient.deceased.exists() and Patient.deceased != false"
 
 _ROOT = "%resource."
 
@@ -114,7 +114,7 @@ def plan(resource_type: str, parameters: Iterable[SearchParameter]) -> Node:
             continue
         if parameter.components:
             _plan_composite(root, parts, resource_type, parameter)
-        elif parameter.expression == _DECEASED:
+        elif parameter.expression == DECEASED:
             _plan_deceased(root, parameter.code)
         else:
             for path in parameter_paths(resource_type, parameter):
