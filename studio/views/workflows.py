@@ -91,6 +91,7 @@ def context_of(page: Page, found: Workflow, form: SchemaForm | None = None) -> d
         "versions": queries.versions(found).order_by("-number"),
         "tab": page.request.GET.get("tab", "outline"),
         "can_run": page.can("workflow.run"),
+        "can_promote": page.is_sandbox and page.can("workflow.write"),
         "call": ApiCall("POST", "/v1/workflows/run", {"workflow_id": found.slug, "input": example}),
     }
 
