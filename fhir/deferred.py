@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from fhir import jobs
+from fhir.api.entries import EntryCalls
 from fhir.api.outcomes import outcome_of
 from fhir.documents import JsonObject, ParsedResource, instant, parse
 from fhir.interactions.batch import batch
@@ -18,6 +19,8 @@ from fhir.interactions.bundle import Answer, Entry, response_bundle
 from fhir.interactions.transaction import transaction
 from healthcloud.actors import Actor
 from healthcloud.api.errors import describe
+from healthcloud.api.principal import Principal, ProjectReference
+from healthcloud.tenancy.scope import active_scope
 
 KIND: Final = "bundle"
 
@@ -50,10 +53,18 @@ def answer_bundle(job: jobs.Job, now: datetime) -> jobs.Step:
     """Do the entries; a transaction that fails ends the job with its OperationOutcome."""
     bundle = parse(job.request["bundle"])
     kind = str(bundle.data.get("type"))
+    calls = EntryCalls(_caller(job), now, str(job.request["base"]))
     if kind == "transaction":
-        answers = transaction(bundle=bundle, actor=job.actor, now=now)
+        answers = transaction(bundle=bundle, actor=job.actor, now=now, operate=calls)
     else:
-        answers = batch(bundle=bundle, actor=job.actor, now=now, failed=_failed, permit=_permit)
+        answers = batch(
+            bundle=bundle,
+            actor=job.actor,
+            now=now,
+            failed=_failed,
+            permit=_permit,
+            operate=calls,
+        )
     _write_output(job, kind, answers)
     address, base = str(job.request["base"]), f"{job.request['base']}/_jobs/{job.id}"
     return jobs.Finished(
@@ -77,6 +88,20 @@ def _failed(error: Exception) -> tuple[int, JsonObject]:
     description = describe(error)
     code = getattr(error, "issue_code", None)
     return description.status, outcome_of(description, issue_code=code)
+
+
+def _caller(job: jobs.Job) -> Principal:
+    """Return who asked for the job, with what they held then."""
+    scope = active_scope()
+    return Principal(
+        actor=job.actor,
+        organization_id=scope.organization_id,
+        environment=scope.environment,
+        environment_id=scope.environment_id,
+        schema=scope.schema,
+        project=ProjectReference(str(scope.project_id), scope.project_number or 0),
+        scopes=frozenset(job.scopes),
+    )
 
 
 def _permit(entry: Entry) -> None:

@@ -6,6 +6,7 @@ HealthCloudError
 ├── Conflict            VersionConflict, IdTaken
 ├── PreconditionFailed  VersionMismatch, MultipleMatches
 ├── ValidationFailed    InvalidResource
+├── PayloadTooLarge     BundleTooLarge
 └── HealthCloudError    NotSupported (501)
 """
 
@@ -17,6 +18,7 @@ from healthcloud.errors import (
     Conflict,
     HealthCloudError,
     NotFound,
+    PayloadTooLarge,
     PreconditionFailed,
     ValidationFailed,
 )
@@ -70,6 +72,12 @@ class InvalidBundle(BadRequest):
     """The Bundle breaks a rule of batches and transactions."""
 
     issue_code: ClassVar[str] = "invalid"
+
+
+class BundleTooLarge(PayloadTooLarge):
+    """The Bundle has more entries than one request may have."""
+
+    issue_code: ClassVar[str] = "too-costly"
 
 
 class VersionConflict(Conflict):

@@ -60,9 +60,11 @@ def require_subscription(principal: Principal, resource: JsonObject) -> None:
 
 def require_entry(principal: Principal, entry: Entry) -> None:
     """Refuse an entry that does what the caller may not, or reads what they may not."""
+    if entry.call:  # what a call needs is held against its declaration when it is made
+        return
     if entry.resource_type[:1].isupper():
         require_verb(principal, entry.resource_type, _verb(entry))
-    if entry.method in {"GET", "HEAD"}:
+    if entry.is_read:
         _require_read(principal, entry)
         return
     if entry.if_none_exist:
@@ -77,8 +79,8 @@ def require_entry(principal: Principal, entry: Entry) -> None:
 
 
 def _verb(entry: Entry) -> str:
-    if entry.method in {"GET", "HEAD"}:
-        return "r" if len(entry.path.strip("/").split("/")) != 1 else "s"
+    if entry.is_read:
+        return "r" if not entry.is_search and len(entry.path.strip("/").split("/")) != 1 else "s"
     return {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}[entry.method]
 
 

@@ -72,7 +72,10 @@ def _joined(first: str, request: HttpRequest) -> str:
 
 def access_of_entry(entry: Entry) -> Access:
     """Return what an entry of a Bundle reads."""
-    names = [name for name in entry.path.split("/") if name]
+    names = [name for name in entry.path.split("/") if name and name != "_search"]
+    if entry.call:
+        query = "&".join(part for part in (entry.call, entry.query) if part)
+        return Access("operation", entry.resource_type, entry.id or "", query)
     named = dict(zip(("resource_type", "id"), names, strict=False))
     interaction = _interaction("GET", f"{_ROOT}/{entry.path}", named)
     is_read = interaction == "read" and len(names) == 2

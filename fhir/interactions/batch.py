@@ -6,30 +6,37 @@ Where entries wait in a circle with those of another request, the whole batch is
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from http import HTTPStatus
 
 from django.db import transaction as database
 
 from fhir.documents import JsonObject, ParsedResource
-from fhir.errors import NotSupported, VersionConflict
+from fhir.errors import VersionConflict
 from fhir.identity import check_type
 from fhir.interactions.bundle import (
     Answer,
     Entry,
+    Operate,
     Permit,
     answer_deleted,
     answer_written,
+    check_address,
     condition_of,
     needs_resource,
     patch_of,
     read_entries,
 )
-from fhir.interactions.conditional import lock_conditions, lock_key
+from fhir.interactions.conditional import lock_conditions, lock_key, meant_by, read_condition
 from fhir.interactions.create import create
 from fhir.interactions.delete import delete, delete_where
 from fhir.interactions.entry_read import answer_read
 from fhir.interactions.patch import matching_id, patch
+from fhir.interactions.references import conditional_references, resolve
 from fhir.interactions.update import update, update_where
+from fhir.search.service import first_pages
 from fhir.sql import is_deadlock
 from fhir.writing import ATTEMPTS
 from healthcloud.actors import Actor
@@ -39,22 +46,28 @@ Failed = Callable[[Exception], tuple[int, JsonObject]]
 
 
 def batch(
-    *, bundle: ParsedResource, actor: Actor, now: datetime, failed: Failed, permit: Permit
+    *,
+    bundle: ParsedResource,
+    actor: Actor,
+    now: datetime,
+    failed: Failed,
+    permit: Permit,
+    operate: Operate,
 ) -> list[Answer]:
     """Do the entries one by one and return their answers.
 
-    `permit` raises for an entry that the caller may not send; `failed` turns the error of an
-    entry into status and OperationOutcome.
+    `permit` raises for an entry that the caller may not send; `operate` answers one that calls an
+    operation; `failed` turns the error of an entry into status and OperationOutcome.
     """
     entries = read_entries(bundle)
     for _ in range(ATTEMPTS):
         try:
             with database.atomic():
                 _lock(entries)
-                return [
-                    _answer(entry, actor=actor, now=now, failed=failed, permit=permit)
-                    for entry in entries
-                ]
+                done = partial(
+                    _answer, actor=actor, now=now, failed=failed, permit=permit, operate=operate
+                )
+                return [done(entry) for entry in entries]
         except Exception as error:
             if not is_deadlock(error):
                 raise
@@ -70,27 +83,49 @@ def _lock(entries: list[Entry]) -> None:
     lock_conditions(keys)
 
 
-def _answer(entry: Entry, *, actor: Actor, now: datetime, failed: Failed, permit: Permit) -> Answer:
+def _answer(
+    entry: Entry,
+    *,
+    actor: Actor,
+    now: datetime,
+    failed: Failed,
+    permit: Permit,
+    operate: Operate,
+) -> Answer:
     try:
+        check_address(entry)
         permit(entry)
         with database.atomic():
+            if entry.call:
+                return operate(entry)
             return _do(entry, actor=actor, now=now)
     except Exception as error:
         if is_deadlock(error):
             raise
         status, outcome = failed(error)
-        return Answer(status=str(status), outcome=outcome)
+        return Answer(status=f"{status} {HTTPStatus(status).phrase}", outcome=outcome)
 
 
 def _do(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
-    if entry.method in {"GET", "HEAD"}:
+    if entry.is_read:
         return answer_read(entry, now=now)
     check_type(entry.resource_type)
-    if entry.method == "POST" and entry.id is None:
-        return _create(entry, actor=actor, now=now)
-    if entry.method == "POST":
-        raise NotSupported(f"This server does not do `POST {entry.path[:80]}` in a Bundle yet.")
-    return _WRITES[entry.method](entry, actor=actor, now=now)
+    return _WRITES[entry.method](_resolved(entry, now=now), actor=actor, now=now)
+
+
+def _resolved(entry: Entry, *, now: datetime) -> Entry:
+    """Return the entry with its conditional references resolved."""
+    if entry.resource is None:
+        return entry
+    conditions = list(dict.fromkeys(conditional_references(entry.resource)))
+    if not conditions:
+        return entry
+    found = first_pages([read_condition(*condition) for condition in conditions], now=now)
+    targets = {
+        "?".join(condition): meant_by(condition, matches)
+        for condition, matches in zip(conditions, found, strict=True)
+    }
+    return replace(entry, resource=resolve(entry.resource, targets))
 
 
 def _create(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
@@ -153,4 +188,9 @@ def _delete(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
     return answer_deleted(version)
 
 
-_WRITES: dict[str, Callable[..., Answer]] = {"PUT": _update, "PATCH": _patch, "DELETE": _delete}
+_WRITES: dict[str, Callable[..., Answer]] = {
+    "POST": _create,
+    "PUT": _update,
+    "PATCH": _patch,
+    "DELETE": _delete,
+}

@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from fhir.documents import JsonObject, ParsedResource, instant
-from fhir.errors import InvalidBundle, NotSupported
+from fhir.errors import BundleTooLarge, InvalidBundle
 from fhir.indexing import own_base
 from fhir.patches import Patch, read_patch
 from fhir.stored import StoredResource
@@ -21,7 +21,8 @@ from fhir.validation import Issue
 from fhir.validation import outcome as outcome_of
 
 MAX_ENTRIES: Final = 20_000
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+READS: Final = frozenset({"GET", "HEAD"})
+METHODS: Final = READS | {"POST", "PUT", "PATCH", "DELETE"}
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_entries = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
@@ -43,11 +44,25 @@ class Entry:
     if_modified_since: str | None = None
     if_none_exist: str | None = None
     path: str = ""
+    call: str = ""
+    """What is called instead of an interaction with resources: `$everything` or `metadata`."""
+    is_search: bool = False
+    """Whether it is a POST to `_search`."""
 
     @property
     def where(self) -> str:
         """Return the FHIRPath of the entry, for outcomes."""
         return f"Bundle.entry[{self.position}]"
+
+    @property
+    def is_read(self) -> bool:
+        """Tell whether the entry reads, vreads, searches or walks a history."""
+        return not self.call and (self.method in READS or self.is_search)
+
+    @property
+    def is_write(self) -> bool:
+        """Tell whether the entry creates, updates, patches or deletes."""
+        return not (self.call or self.method in READS or self.is_search)
 
 
 Permit = Callable[[Entry], None]
@@ -69,16 +84,23 @@ class Answer:
     """Whether the entry made the version at `location`."""
 
 
+Operate = Callable[[Entry], Answer]
+"""Answers an entry that calls an operation, or asks for the server's capabilities."""
+
+
 def read_entries(bundle: ParsedResource) -> list[Entry]:
     """Return the entries of a Bundle with their resources as they were written.
 
-    Raises InvalidBundle for entries without a request or with one that can't be read.
+    Raises InvalidBundle for entries without a request or with one that can't be read, and
+    BundleTooLarge for more than 20,000 of them.
     """
     entries = bundle.data.get("entry", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InvalidBundle("`entry` must be an array of objects.", param="Bundle.entry")
     if len(entries) > MAX_ENTRIES:
-        raise InvalidBundle(f"A Bundle may have {MAX_ENTRIES} entries; this has {len(entries)}.")
+        raise BundleTooLarge(
+            f"A Bundle may have {MAX_ENTRIES} entries; this has {len(entries)}: send it in parts."
+        )
     texts = _decode_entries(_decode(bundle.text).get("entry", msgspec.Raw(b"[]")))
     return [
         _entry(position, data, text)
@@ -102,10 +124,10 @@ def _entry(position: int, data: Mapping[str, Any], text: Mapping[str, msgspec.Ra
         if not isinstance(data["resource"], dict):
             raise InvalidBundle(f"{where}.resource must be a resource.", param=f"{where}.resource")
         resource = ParsedResource(bytes(text["resource"]), data["resource"])
-    parts = _address(_text(request, "url", f"{where}.request"), f"{where}.request.url")
-    names = [unquote(part) for part in parts.path.split("/")]
-    if len(names) > 2 and method not in {"GET", "HEAD"}:
-        raise NotSupported(f"{where}: this server does not do `{parts.path[:80]}` in a Bundle yet.")
+    url = _text(request, "url", f"{where}.request")
+    parts = _address(url, f"{where}.request.url")
+    path = url if (parts.scheme or parts.netloc) else unquote(parts.path)
+    names, call, is_search = _named(path.split("/"), method)
     return Entry(
         position=position,
         method=method,
@@ -118,8 +140,32 @@ def _entry(position: int, data: Mapping[str, Any], text: Mapping[str, msgspec.Ra
         if_none_match=_text(request, "ifNoneMatch", f"{where}.request") or None,
         if_modified_since=_text(request, "ifModifiedSince", f"{where}.request") or None,
         if_none_exist=_text(request, "ifNoneExist", f"{where}.request") or None,
-        path=unquote(parts.path),
+        path=path,
+        call=call,
+        is_search=is_search,
     )
+
+
+def _named(names: list[str], method: str) -> tuple[list[str], str, bool]:
+    """Return type and id of an address, what it calls, and whether it is a POST to `_search`."""
+    if names[-1].startswith("$") or names == ["metadata"]:
+        return names[:-1] or [""], names[-1], False
+    if names[-1] == "_search" and method == "POST":
+        return names[:-1] or [""], "", True
+    return names, "", False
+
+
+def check_address(entry: Entry) -> None:
+    """Raise InvalidBundle for an address to which the entry's method is not sent."""
+    parts, where = entry.path.split("/"), f"{entry.where}.request.url"
+    if "://" in entry.path:
+        raise InvalidBundle(
+            f"`{entry.path[:120]}` is not below {own_base()}: write `Patient/1`.", param=where
+        )
+    if entry.call and (entry.method not in READS | {"POST"} or len(parts) > 3):
+        raise InvalidBundle(f"`{entry.call[:60]}` is called by GET or POST.", param=where)
+    if entry.is_write and len(parts) > (1 if entry.method == "POST" else 2):
+        raise InvalidBundle(f"There is no {entry.method} of `{entry.path[:120]}`.", param=where)
 
 
 def _address(url: str, where: str) -> SplitResult:
@@ -142,6 +188,8 @@ def _text(data: Mapping[str, Any], name: str, where: str) -> str:
 
 def condition_of(entry: Entry) -> tuple[str, str] | None:
     """Return type and query of the condition that an entry's write depends on, None without."""
+    if not entry.is_write:
+        return None
     if entry.method == "POST" and entry.if_none_exist:
         return entry.resource_type, entry.if_none_exist
     if entry.method in {"PUT", "PATCH", "DELETE"} and entry.id is None:

@@ -22,6 +22,9 @@ from healthcloud.errors import BadRequest
 from healthcloud.tenancy.scope import active_scope
 
 LOCKS: Final = 1024
+Condition = tuple[str, str]
+"""A type and the query of a search in it."""
+
 _LOCK: Final = (
     "SELECT count(pg_advisory_xact_lock(%s::integer, k)) FROM"
     " (SELECT unnest(%s::integer[]) AS k ORDER BY k) AS keys"
@@ -45,9 +48,14 @@ def lock_conditions(keys: Iterable[int]) -> None:
 
 def lock_key(resource_type: str, query: str) -> int:
     """Return the number of the lock of a condition; equal conditions have the same."""
+    return hash64("?".join(normal((resource_type, query)))) % LOCKS
+
+
+def normal(condition: Condition) -> Condition:
+    """Return a condition in the one way in which equal ones are written."""
+    resource_type, query = condition
     pairs = parse_pairs(criteria_of(query))
-    criteria = "&".join(sorted(f"{name}={value}" for name, value in pairs))
-    return hash64(f"{resource_type}?{criteria}") % LOCKS
+    return resource_type, "&".join(sorted(f"{name}={value}" for name, value in pairs))
 
 
 def criteria_of(query: str) -> str:
@@ -87,6 +95,14 @@ def only(resource_type: str, matches: Sequence[StoredResource]) -> StoredResourc
             f"Several {resource_type} resources match the condition: make it more precise."
         )
     return matches[0] if matches else None
+
+
+def meant_by(condition: Condition, matches: Sequence[StoredResource]) -> str:
+    """Return the reference that a conditional reference stands for: to its one match."""
+    if len(matches) == 1:
+        return matches[0].reference
+    how_many = "several resources" if matches else "no resource"
+    raise MultipleMatches(f"The reference `{'?'.join(condition)}` matches {how_many}.")
 
 
 def read_condition(resource_type: str, query: str) -> SearchRequest:

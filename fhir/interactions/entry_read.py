@@ -24,14 +24,24 @@ from fhir.stored import StoredResource
 
 
 def answer_read(entry: Entry, *, now: datetime) -> Answer:
-    """Return the answer to a read, vread, search or history."""
+    """Return the answer to a read, vread, search or history; to HEAD without the content."""
+    answer = _answer(entry, now=now)
+    return replace(answer, content=None) if entry.method == "HEAD" else answer
+
+
+def _answer(entry: Entry, *, now: datetime) -> Answer:
+    if entry.is_search and entry.resource is not None:
+        raise InvalidBundle(
+            f"{entry.where}: the parameters of `_search` stand in request.url.",
+            param=f"{entry.where}.resource",
+        )
     names = [name for name in entry.path.split("/") if name]
     if names[-1:] == ["_search"]:
         names.pop()
     if names[-1:] == ["_history"]:
         return _history(entry, names[:-1], now=now)
     do = _BY_LENGTH.get(len(names))
-    if do is None or any(name.startswith("$") for name in names):
+    if do is None:
         raise NotSupported(f"This server does not do `GET {entry.path[:80]}` in a Bundle yet.")
     return do(entry, names, now)
 

@@ -12,9 +12,7 @@ from fhir.documents import new_id
 from fhir.errors import (
     InvalidBundle,
     InvalidResource,
-    MultipleMatches,
     NothingMatches,
-    NotSupported,
 )
 from fhir.identity import check_body_id, check_id, check_if_match, check_type
 from fhir.interactions.bundle import (
@@ -26,7 +24,15 @@ from fhir.interactions.bundle import (
     needs_resource,
     patch_of,
 )
-from fhir.interactions.conditional import lock_conditions, lock_key, only, read_condition
+from fhir.interactions.conditional import (
+    Condition,
+    lock_conditions,
+    lock_key,
+    meant_by,
+    normal,
+    only,
+    read_condition,
+)
 from fhir.interactions.references import conditional_references
 from fhir.patches import Patch
 from fhir.search.request import SearchRequest
@@ -34,9 +40,6 @@ from fhir.search.service import first_pages
 from fhir.stored import StoredResource
 from fhir.writing import Write
 from healthcloud.errors import HealthCloudError
-
-READS = frozenset({"GET", "HEAD"})
-Condition = tuple[str, str]
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ class Plan:
     targets: dict[str, str] = field(default_factory=dict)
     """Full URLs and conditional references, with the `Type/id` that each stands for."""
     found: dict[Condition, int] = field(default_factory=dict)
-    """Conditions of creates, with the position of the entry that creates."""
+    """Conditions in their normal form, with the position of the entry that makes their match."""
     matches: dict[Condition, list[StoredResource]] = field(default_factory=dict)
     """Conditions of entries and references, with what they match."""
     patches: dict[int, Patch] = field(default_factory=dict)
@@ -78,9 +81,10 @@ class Plan:
 def make_plan(entries: list[Entry], write: Write, now: datetime) -> Plan:
     """Return the plan of a transaction, whose entries come in the order of the rules."""
     plan = Plan(write, now)
+    _refuse_one_name_for_two(entries)
     _find_matches(entries, plan)
     for entry in entries:
-        if entry.method not in READS:
+        if entry.is_write:
             with naming(entry):
                 _identify(entry, plan)
     _refuse_overlap(plan)
@@ -88,6 +92,21 @@ def make_plan(entries: list[Entry], write: Write, now: datetime) -> Plan:
         with naming(entry):
             _resolve_conditional(entry, plan)
     return plan
+
+
+def _refuse_one_name_for_two(entries: list[Entry]) -> None:
+    """A full URL that two entries with a resource have says nothing (bdl-7)."""
+    seen: dict[str, int] = {}
+    for entry in entries:
+        if not (entry.full_url and entry.is_write and entry.resource is not None):
+            continue
+        earlier = seen.setdefault(entry.full_url, entry.position)
+        if earlier != entry.position and not entry.if_none_exist:
+            raise InvalidBundle(
+                f"Bundle.entry[{earlier}] and {entry.where} have the same fullUrl"
+                f" `{entry.full_url[:120]}`: give each its own.",
+                param=f"{entry.where}.fullUrl",
+            )
 
 
 def _find_matches(entries: list[Entry], plan: Plan) -> None:
@@ -150,11 +169,9 @@ def _identify(entry: Entry, plan: Plan) -> None:
 
 
 def _identify_create(entry: Entry, plan: Plan) -> None:
-    if entry.id is not None:
-        raise NotSupported(f"This server does not do `POST {entry.path[:80]}` in a Bundle yet.")
     condition = condition_of(entry)
     if condition is not None:
-        earlier = plan.found.setdefault(condition, entry.position)
+        earlier = plan.found.setdefault(normal(condition), entry.position)
         if earlier != entry.position and earlier in plan.keys:
             plan.name(entry, "/".join(plan.keys[earlier]))
             return
@@ -173,13 +190,24 @@ def _identify_update(entry: Entry, plan: Plan) -> None:
         existing = plan.match(entry)
         rid = existing.id if existing else resource.id or new_id()
         if existing is None:
-            plan.unmatched.add(entry.position)
+            _claim(entry, plan)
         if resource.id is not None:
             check_body_id(resource, rid)
     else:
         check_body_id(resource, rid)
     check_id(rid)
     _plan_write(entry, rid, plan)
+
+
+def _claim(entry: Entry, plan: Plan) -> None:
+    """Let the entry alone make what its condition does not find."""
+    plan.unmatched.add(entry.position)
+    earlier = plan.found.setdefault(normal((entry.resource_type, entry.query)), entry.position)
+    if earlier != entry.position and earlier in plan.keys:
+        raise InvalidBundle(
+            f"Bundle.entry[{earlier}] makes what the same condition finds; a transaction may"
+            " write a resource once."
+        )
 
 
 def _identify_patch(entry: Entry, plan: Plan) -> None:
@@ -234,12 +262,9 @@ def _resolve_conditional(entry: Entry, plan: Plan) -> None:
         name = "?".join(condition)
         if name in plan.targets:
             continue
-        creator = plan.found.get(condition)
+        creator = plan.found.get(normal(condition))
         matches = plan.matches[condition]
         if creator in plan.keys and not matches:
             plan.targets[name] = "/".join(plan.keys[creator])
-        elif len(matches) == 1:
-            plan.targets[name] = matches[0].reference
         else:
-            how_many = "no resource" if not matches else "several resources"
-            raise MultipleMatches(f"The reference `{name}` matches {how_many}.")
+            plan.targets[name] = meant_by(condition, matches)

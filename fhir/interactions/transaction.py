@@ -2,8 +2,10 @@
 
 Entries are worked on in the order of the rules: delete, create, update and patch, read. Ids are
 given and references resolved before anything is written; then all versions are written together.
+Operations are called last, with the reads.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -13,23 +15,26 @@ from django.db import transaction as database
 
 from fhir.definitions import type_number
 from fhir.documents import JsonObject, ParsedResource
-from fhir.errors import VersionConflict
+from fhir.errors import NotSupported, VersionConflict
 from fhir.hashes import self_hash
 from fhir.identity import check_if_match, check_if_none_match
 from fhir.interactions.bundle import (
     Answer,
     Entry,
+    Operate,
     Permit,
     answer_deleted,
     answer_written,
+    check_address,
     condition_of,
     needs_resource,
     read_entries,
     response_bundle,
 )
+from fhir.interactions.conditional import normal
 from fhir.interactions.entry_read import answer_read
 from fhir.interactions.patch import patched
-from fhir.interactions.plan import READS, Plan, make_plan, naming
+from fhir.interactions.plan import Plan, make_plan, naming
 from fhir.interactions.references import resolve
 from fhir.interactions.update import refuse_taken
 from fhir.rows import CurrentRow, NewVersion, lock_current
@@ -37,28 +42,36 @@ from fhir.sql import is_deadlock
 from fhir.writing import ATTEMPTS, Resource, Write, accept, parse_any, stored
 from healthcloud.actors import Actor
 
-_ORDER: Final = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
+_ORDER: Final = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
+_AFTER_WRITES: Final = 3
 
 
 def transaction(
-    *, bundle: ParsedResource, actor: Actor, now: datetime, permit: Permit | None = None
+    *,
+    bundle: ParsedResource,
+    actor: Actor,
+    now: datetime,
+    permit: Permit | None = None,
+    operate: Operate | None = None,
 ) -> list[Answer]:
     """Do all entries in one transaction and return their answers in the order of the Bundle.
 
-    `permit` raises for an entry that the caller may not send; without it all are allowed. Raises
-    the error of the first entry that fails, naming the entry, and nothing is changed. A
-    transaction that another one overtook, or that would wait for it in a circle, is repeated.
+    `permit` raises for an entry that the caller may not send; without it all are allowed.
+    `operate` answers entries that call operations; without it none may. Raises the error of the
+    first entry that fails, naming the entry, and nothing is changed. A transaction that another
+    one overtook, or that would wait for it in a circle, is repeated.
     """
     entries = read_entries(bundle)
-    if permit is not None:
-        for entry in entries:
-            with naming(entry):
+    for entry in entries:
+        with naming(entry):
+            check_address(entry)
+            if permit is not None:
                 permit(entry)
     write = Write.begin(actor=actor, now=now)
     for _ in range(ATTEMPTS):
         try:
             with database.atomic():
-                return _run(entries, write, now)
+                return _run(entries, write, now, operate or _no_operations)
         except VersionConflict:
             continue
         except OperationalError as error:
@@ -78,15 +91,32 @@ def transact(*, bundle: Resource, actor: Actor, now: datetime) -> JsonObject:
     return result
 
 
-def _run(entries: list[Entry], write: Write, now: datetime) -> list[Answer]:
-    ordered = sorted(entries, key=lambda entry: _ORDER[entry.method])
+def _run(entries: list[Entry], write: Write, now: datetime, operate: Operate) -> list[Answer]:
+    ordered = sorted(entries, key=_order)
     plan = make_plan(ordered, write, now)
     _write(ordered, plan)
     for entry in ordered:
-        if entry.method in READS:
+        if not entry.is_write:
             with naming(entry):
-                plan.answers[entry.position] = answer_read(entry, now=plan.now)
+                plan.answers[entry.position] = _read(entry, plan, operate)
     return [plan.answers[entry.position] for entry in entries]
+
+
+def _order(entry: Entry) -> int:
+    """Return the place in the order of the rules; operations see what the entries wrote."""
+    return _ORDER[entry.method] if entry.is_write else _AFTER_WRITES
+
+
+def _read(entry: Entry, plan: Plan, operate: Operate) -> Answer:
+    if not entry.call:
+        return answer_read(entry, now=plan.now)
+    if entry.resource is not None:
+        entry = replace(entry, resource=resolve(entry.resource, plan.targets))
+    return operate(entry)
+
+
+def _no_operations(entry: Entry) -> Answer:
+    raise NotSupported(f"`{entry.call[:60]}` is not called here.")
 
 
 def _write(ordered: list[Entry], plan: Plan) -> None:
@@ -109,7 +139,8 @@ def _write(ordered: list[Entry], plan: Plan) -> None:
     for entry in ordered:
         condition = condition_of(entry)
         if entry.position not in plan.answers and condition is not None:
-            plan.answers[entry.position] = plan.answers[plan.found[condition]]
+            made = plan.answers[plan.found[normal(condition)]]
+            plan.answers[entry.position] = replace(made, status="200 OK", is_new=False)
 
 
 def _version(entry: Entry, row: CurrentRow | None, plan: Plan) -> NewVersion | None:

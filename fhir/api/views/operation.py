@@ -15,8 +15,8 @@ from fhir.api.base import FhirView, as_json
 from fhir.api.negotiation import check_content_type
 from fhir.documents import ParsedResource, parse
 from fhir.identity import check_id, check_type
-from fhir.operations.operation import GENERAL, LEVELS, Answer, Call, Level, Operation
-from fhir.operations.parameters import InvalidParameter, Parameters
+from fhir.operations.calling import given_to
+from fhir.operations.operation import LEVELS, Answer, Call, Level, Operation
 from fhir.operations.registry import operations
 
 _TYPE: Final = r"^fhir/(?P<resource_type>{types})"
@@ -64,14 +64,7 @@ class OperationView(FhirView):
     def _call_of(self, resource_type: str, id: str) -> Call:
         request = self.request._request
         raw, body = self._body()
-        pairs = [(n, v) for n, v in self.query_pairs() if n not in GENERAL]
-        given = Parameters.from_query(pairs)
-        if body is not None and body.resource_type == "Parameters":
-            given = Parameters.from_resource(body.data, pairs)
-            body = None
-        elif body is not None:
-            self._check_bare(body)
-        self._check_names(given)
+        given, body = given_to(self.operation, self.query_pairs(), body)
         return Call(
             level=self.level,
             parameters=given,
@@ -99,22 +92,6 @@ class OperationView(FhirView):
             return request.body, None
         text = as_json(request.body, kind)
         return text, parse(text)
-
-    def _check_bare(self, body: ParsedResource) -> None:
-        if not self.operation.bare:
-            raise InvalidParameter(
-                f"Send the parameters of ${self.operation.name} as a Parameters resource.",
-                param="resourceType",
-            )
-
-    def _check_names(self, given: Parameters) -> None:
-        unknown = sorted(given.names() - self.operation.inputs)
-        if unknown and not self.operation.any_input:
-            known = ", ".join(sorted(self.operation.inputs)) or "none"
-            raise InvalidParameter(
-                f"${self.operation.name} has no parameter `{unknown[0][:60]}`. It takes: {known}.",
-                param=unknown[0],
-            )
 
 
 class ReadOperationView(OperationView):

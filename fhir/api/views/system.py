@@ -6,6 +6,7 @@ from rest_framework.request import Request
 from fhir import store
 from fhir.api.access import require_entry
 from fhir.api.base import FhirView
+from fhir.api.entries import EntryCalls
 from fhir.api.history import history_links, history_options
 from fhir.api.interactions import access_of_entry
 from fhir.api.outcomes import outcome_of
@@ -19,11 +20,14 @@ from fhir.interactions.bundle import Entry, read_entries, response_bundle
 from fhir.interactions.transaction import transaction
 from fhir.operations.registry import R4_OPERATIONS, named, where
 from healthcloud.api.errors import describe, log_error
+from healthcloud.api.principal import ANY_SCOPE
 from healthcloud.errors import HealthCloudError, NotFound
 
 
 class SystemView(FhirView):
-    """`/v1/fhir`."""
+    """`/v1/fhir`; each entry of a Bundle needs what its request would need by itself."""
+
+    required_scopes = {"GET": "fhir:read", "POST": ANY_SCOPE}
 
     def get(self, request: Request) -> HttpResponse:
         """Search across types: not there yet."""
@@ -41,7 +45,13 @@ class SystemView(FhirView):
         if "respond-async" in self.prefer:
             return self.later(bundle)
         if kind == "transaction":
-            answers = transaction(bundle=bundle, actor=self.actor, now=self.now, permit=self.permit)
+            answers = transaction(
+                bundle=bundle,
+                actor=self.actor,
+                now=self.now,
+                permit=self.permit,
+                operate=self.calls,
+            )
         else:
             answers = batch(
                 bundle=bundle,
@@ -49,6 +59,7 @@ class SystemView(FhirView):
                 now=self.now,
                 failed=self.failed,
                 permit=self.permit,
+                operate=self.calls,
             )
         self.record_provenance([answer.location for answer in answers if answer.is_new])
         wish = self.prefer.get("return", "representation")
@@ -74,10 +85,15 @@ class SystemView(FhirView):
         }
         return self.answer(None, status=202, headers=headers)
 
+    @property
+    def calls(self) -> EntryCalls:
+        """Return what answers the entries that call operations."""
+        return EntryCalls(self.principal, self.now, self.base)
+
     def permit(self, entry: Entry) -> None:
         """Refuse an entry that reads what the caller may not; record one that only reads."""
         require_entry(self.principal, entry)
-        if entry.method in {"GET", "HEAD"}:
+        if not entry.is_write and entry.call != "metadata":
             self.record_access(access_of_entry(entry))
 
     def failed(self, error: Exception) -> tuple[int, JsonObject]:

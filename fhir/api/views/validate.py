@@ -36,24 +36,8 @@ class ValidateView(FhirView):
         """Validate the resource that was sent, bare or as the parameter `resource`."""
         if resource_type:
             check_type(resource_type)
-        asked = _asked(parse(self.sent()).data, self.query_pairs(), resource_type)
-        return self.judged(asked, resource_type, id)
-
-    def judged(self, asked: Asked, resource_type: str, id: str) -> HttpResponse:
-        """Answer 200 with all issues of what was asked."""
-        if asked.mode == "delete":
-            if not id:
-                raise BadRequest("mode=delete is for an instance: {type}/{id}/$validate.")
-            store.read(resource_type=resource_type, id=id)
-            return self.answer(outcome([]))
-        data = asked.resource
-        if data is None and id:
-            data = store.read(resource_type=resource_type, id=id).resource
-        if data is None:
-            raise BadRequest("Send the resource, or Parameters with one named `resource`.")
-        if resource_type and data.get("resourceType") != resource_type:
-            raise ResourceMismatch(f"The body is no {resource_type}.", param="resourceType")
-        return self.answer(outcome(judge(data, profiles=asked.profiles, mode=asked.mode, id=id)))
+        asked = read_call(parse(self.sent()).data, self.query_pairs(), resource_type)
+        return self.answer(verdict(asked, resource_type, id))
 
 
 class InstanceValidateView(ValidateView):
@@ -62,12 +46,32 @@ class InstanceValidateView(ValidateView):
     def get(self, request: Request, resource_type: str, id: str) -> HttpResponse:
         """Validate the stored version."""
         check_type(resource_type)
-        asked = _read(None, Parameters.from_query(self.query_pairs()))
-        return self.judged(asked, resource_type, id)
+        return self.answer(
+            verdict(read_call(None, self.query_pairs(), resource_type), resource_type, id)
+        )
 
 
-def _asked(body: JsonObject, query: list[tuple[str, str]], resource_type: str) -> Asked:
-    """Read a body: Parameters of the operation, or the resource itself."""
+def verdict(asked: Asked, resource_type: str, id: str) -> JsonObject:
+    """Return the OperationOutcome with all issues of what was asked."""
+    if asked.mode == "delete":
+        if not id:
+            raise BadRequest("mode=delete is for an instance: {type}/{id}/$validate.")
+        store.read(resource_type=resource_type, id=id)
+        return outcome([])
+    data = asked.resource
+    if data is None and id:
+        data = store.read(resource_type=resource_type, id=id).resource
+    if data is None:
+        raise BadRequest("Send the resource, or Parameters with one named `resource`.")
+    if resource_type and data.get("resourceType") != resource_type:
+        raise ResourceMismatch(f"The body is no {resource_type}.", param="resourceType")
+    return outcome(judge(data, profiles=asked.profiles, mode=asked.mode, id=id))
+
+
+def read_call(body: JsonObject | None, query: list[tuple[str, str]], resource_type: str) -> Asked:
+    """Read a body, Parameters of the operation or the resource itself, and a query."""
+    if body is None:
+        return _read(None, Parameters.from_query(query))
     if body.get("resourceType") == "Parameters":
         given = Parameters.from_resource(body, query)
         if "resource" in given or resource_type != "Parameters":
