@@ -20,8 +20,9 @@ from typing import Final
 from healthcloud.runtime.embedded import ServerCommand
 
 _PR_SET_PDEATHSIG: Final = 1
-_BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_BACKOFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_SECONDS: Final = 60.0
+_KILLED_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.1
 
 Ready = Callable[[], bool]
@@ -106,6 +107,19 @@ class Process:
             self.kill_remains()
             self.child.wait(5)
 
+    def pause_before_restart(self, moment: float) -> float:
+        """Return how long to wait before it is started again, longer each time it fails.
+
+        What was killed from outside after it had begun did not fail: it comes back at once,
+        however often that happens.
+        """
+        killed = self.child is not None and self.child.returncode == -signal.SIGKILL
+        if killed and moment - self.started_at > _KILLED_SECONDS:
+            return _BACKOFF_SECONDS[0]
+        pause = _BACKOFF_SECONDS[min(self.failures, len(_BACKOFF_SECONDS) - 1)]
+        self.failures += 1
+        return pause
+
     def kill_remains(self) -> None:
         """Kill what is left of its group, such as the children of a worker that was killed."""
         if self.child is not None:
@@ -170,11 +184,10 @@ class Supervisor:
                 process.failures = 0
             return
         if not process.restart_at:
-            pause = _BACKOFF_SECONDS[min(process.failures, len(_BACKOFF_SECONDS) - 1)]
-            process.failures += 1
+            code = process.child.returncode if process.child else None
+            pause = process.pause_before_restart(moment)
             process.restart_at = moment + pause
             process.kill_remains()
-            code = process.child.returncode if process.child else None
             self.log(f"{process.name} ended with {code}; starting it again in {pause:g} s")
         elif moment >= process.restart_at:
             process.restart_at = 0.0

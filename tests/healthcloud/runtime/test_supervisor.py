@@ -97,3 +97,20 @@ def test_killing_the_supervisor_takes_its_children_along(tmp_path) -> None:
     parent.wait()
     parent.stdout.close()
     wait_until(lambda: not is_alive(child_pid))
+
+
+def test_what_is_killed_again_and_again_comes_back_at_once_each_time(tmp_path) -> None:
+    child = process(tmp_path, FOREVER)
+    child.start()
+    child.child.kill()
+    child.child.wait()
+    pauses = [child.pause_before_restart(child.started_at + 5) for _ in range(10)]
+    assert pauses == [0.1] * 10
+
+
+def test_what_fails_by_itself_is_started_after_growing_pauses(tmp_path) -> None:
+    child = process(tmp_path, "raise SystemExit(3)")
+    child.start()
+    child.child.wait()
+    pauses = [child.pause_before_restart(child.started_at + 5) for _ in range(4)]
+    assert pauses == [0.1, 0.5, 1.0, 2.0]

@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.kills`: platform, clients, receivers, killer, collector, checker."""

@@ -1,0 +1,129 @@
+"""What goes wrong: processes killed, paused, caches flushed, at random and with a seed."""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+import redis
+
+from benchmarks.storm.journal import Journal
+from benchmarks.storm.platform import Json, Platform
+
+WEIGHTS = {
+    "web": 5,
+    "worker": 6,
+    "worker_child": 5,
+    "workers_all": 2,
+    "scheduler": 3,
+    "cache": 3,
+    "flush": 3,
+    "database": 2,
+    "backend": 2,
+    "terminate": 4,
+    "pause_worker": 3,
+    "simulators": 1,
+}
+
+
+class Killer:
+    """Does one of the above every few seconds until it has done as many as it was asked for."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        journal: Journal,
+        *,
+        kills: int,
+        pause: float,
+        seed: int,
+        only: str = "",
+    ) -> None:
+        self.platform = platform
+        self.journal = journal
+        self.kills = kills
+        self.pause = pause
+        self.chance = random.Random(seed)
+        self.weights = {k: v for k, v in WEIGHTS.items() if not only or k in only.split(",")}
+        self.lease = float(platform.environment["HEALTHCLOUD_LEASE_SECONDS"])
+
+    def run(self) -> None:
+        """Kill until done."""
+        names, weights = list(self.weights), list(self.weights.values())
+        done = 0
+        while done < self.kills:
+            time.sleep(self.pause * self.chance.uniform(0.3, 1.7))
+            what = self.chance.choices(names, weights)[0]
+            try:
+                done += self.strike(what)
+            except (OSError, psycopg.Error, redis.RedisError, KeyError, IndexError) as error:
+                self.journal.note("missed", what=what, error=type(error).__name__)
+
+    def strike(self, what: str) -> int:
+        """Do one of them; return how many processes it hit."""
+        state = self.platform.state
+        match what:
+            case "flush":
+                redis.Redis.from_url(state["valkey_url"], socket_timeout=2).flushall()
+                self.journal.note("kill", what=what)
+                return 1
+            case "backend" | "terminate":
+                return self._backend(state, what)
+            case "worker_child":
+                parent = self.chance.choice(state["pids"]["worker"])
+                return self._kill(what, self.chance.choice(_children(parent)))
+            case "workers_all":
+                return sum([self._kill(what, pid) for pid in state["pids"]["worker"]])
+            case "pause_worker":
+                return self._pause(self.chance.choice(state["pids"]["worker"]))
+            case _:
+                return self._kill(what, self.chance.choice(state["pids"][what]))
+
+    def _kill(self, what: str, pid: int) -> int:
+        os.kill(pid, signal.SIGKILL)
+        self.journal.note("kill", what=what, pid=pid)
+        return 1
+
+    def _backend(self, state: Json, what: str) -> int:
+        """End one session of the database, politely or with SIGKILL (all sessions then crash)."""
+        with psycopg.connect(state["database_admin_url"], autocommit=True) as connection:
+            rows = connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                " AND pid <> pg_backend_pid()"
+            ).fetchall()
+            pid = self.chance.choice(rows)[0]
+            if what == "terminate":
+                connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+                self.journal.note("kill", what=what, pid=pid)
+                return 1
+        return self._kill(what, pid)
+
+    def _pause(self, pid: int) -> int:
+        """Stop a worker with its children until its lease is over, then wake it."""
+        pids = [pid, *_children(pid)]
+        for each in pids:
+            os.kill(each, signal.SIGSTOP)
+        self.journal.note("kill", what="pause_worker", pid=pid)
+
+        def wake() -> None:
+            for each in pids:
+                try:
+                    os.kill(each, signal.SIGCONT)
+                except ProcessLookupError:
+                    continue
+            self.journal.note("woken", pid=pid)
+
+        threading.Timer(self.lease * 1.6, wake).start()
+        return 1
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    if listed.exists():
+        return [int(child) for child in listed.read_text().split()]
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(child) for child in found.stdout.split()]
