@@ -13,6 +13,7 @@ from datetime import datetime
 from assets import queries
 from assets.models import Deployment, Receipt
 from assets.runs import begin_run, fail_run, finish_run
+from assets.runtime.budgets import SPENT
 from assets.runtime.context import CallContext
 from assets.runtime.packages import check_call, run_package
 from assets.runtime.serving import NotRunning, StillStarting, call_context, serving
@@ -90,7 +91,12 @@ def execute(
     with tenant_scope(scope):
         found, release = serving(deployment, scope)
         context, collected = call_context(
-            found, release, scope=scope, now=now, idempotency_key=idempotency_key
+            found,
+            release,
+            scope=scope,
+            now=now,
+            idempotency_key=idempotency_key,
+            returns=parent is not None,
         )
         check_call(context, action, input)
         prepared = Prepared(context, context.package.manifest.kind, action, {}, parent=parent)
@@ -165,7 +171,7 @@ def _record_failure(
     deployment = queries.deployment(context.deployment_id)
     write_log(
         deployment,
-        "error",
+        "warning" if error.code == SPENT else "error",
         "call failed",
         {"action": prepared.action, "code": error.code, "retryable": error.retryable},
         now=now,

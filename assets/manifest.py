@@ -36,7 +36,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import jsonschema
 import yaml
@@ -48,6 +48,14 @@ SLUG = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 VERSION = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$"
 _VARIABLE = re.compile(r"\$\{([a-z_]+)\}")
 _CONFIG_REFERENCE = re.compile(r"^\$\{config\.([a-z0-9_]+)\}$")
+CALLS_PER_MINUTE: Final = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": 100_000,
+    "title": "Calls a minute",
+    "description": "What the vendor allows; steps of workflows wait for their turn.",
+}
+"""A setting of every connector; `assets.runtime.budgets` keeps it."""
 
 
 class ManifestError(Exception):
@@ -215,6 +223,14 @@ class Manifest(_Part):
             raise ValueError("a connector provides at least one action")
         if self.kind in ("agent", "model") and self.model_card is None:
             raise ValueError(f"a {self.kind} has a model_card")
+        return self
+
+    @model_validator(mode="after")
+    def _offers_a_budget(self) -> "Manifest":
+        """Let every connector's configuration say how often its vendor may be called."""
+        if self.kind == "connector":
+            properties = self.config.json_schema.setdefault("properties", {})
+            properties.setdefault("calls_per_minute", {**CALLS_PER_MINUTE})
         return self
 
     @cached_property

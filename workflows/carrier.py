@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.db import DatabaseError
 from django.utils import timezone
 
+from assets.runtime.budgets import SPENT
 from healthcloud.ledger.claims import finish_with_commit, in_other_hands
 from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome, RetryAt, Settled
 from healthcloud.tenancy.scope import Scope, tenant_scope
@@ -44,6 +45,7 @@ from workflows.telling import waiting as waiting_event
 
 Clock = Callable[[], datetime]
 _STARTING_ATTEMPTS: Final = 16
+_LONGEST_PAUSE: Final = 86_400.0
 _LANE_STATUS: Final = {
     RunStatus.RUNNING: LaneStatus.RUNNING,
     RunStatus.WAITING: LaneStatus.WAITING,
@@ -462,15 +464,20 @@ def _until_next(action: Execute, error: StepError) -> timedelta | None:
     """Return the pause before the next attempt, None when there is none.
 
     A deployment that is still starting is waited for whatever the step's policy, for about a
-    minute: whoever deploys and runs in one breath means the run to succeed.
+    minute: whoever deploys and runs in one breath means the run to succeed. A spent budget of a
+    connector is waited for likewise, until the place that the call was given. No attempt begins
+    before the time that the error names.
     """
     policy = action.step.retry
     if error.code == STARTING and action.attempt < _STARTING_ATTEMPTS:
         return timedelta(seconds=min(0.2 * 1.6**action.attempt, 5.0))
+    earliest = timedelta(seconds=min(error.retry_after or 0.0, _LONGEST_PAUSE))
+    if error.code == SPENT and action.attempt < _STARTING_ATTEMPTS:
+        return earliest
     if (
         error.retryable
         and action.attempt < policy.max_attempts
         and error.code not in policy.non_retryable
     ):
-        return policy.interval(action.attempt, random.random())  # noqa: S311
+        return max(policy.interval(action.attempt, random.random()), earliest)  # noqa: S311
     return None

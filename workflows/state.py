@@ -39,13 +39,17 @@ def shortened(iteration: str, depth: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StepError:
-    """Why a step failed: a stable code, words for people, whether trying again can help."""
+    """Why a step failed: a stable code, words for people, whether trying again can help.
+
+    `retry_after` is the number of seconds before which trying again is in vain.
+    """
 
     code: str
     message: str
     retryable: bool = False
     remedy: str | None = None
     details: Any = None
+    retry_after: float | None = None
 
     def as_dict(self) -> Json:
         """Return the JSON form that is kept, and that expressions see as `steps.<id>.error`."""

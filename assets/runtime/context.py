@@ -34,6 +34,8 @@ class CallContext:
     now: datetime
     run_id: str
     idempotency_key: str
+    returns: bool = False
+    """Whether whoever calls comes back with the same key when it is told to wait."""
     slots: Mapping[str, Slot] = field(default_factory=dict)
     lines: list[LogLine] = field(default_factory=list)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from assets import configuration
+from assets.runtime import budgets
 from assets.runtime.context import CallContext
 from assets.sdk import (
     Agent,
@@ -24,10 +25,12 @@ class ActionInvalid(ValidationFailed):
 def run_package(context: CallContext, action: str | None, input: Json) -> list[Result]:
     """Return what the package makes of `input`; datasets return several results.
 
-    Raises InputInvalid and ActionInvalid (422) before any code runs, and AssetError for what the
-    package names; any other exception of the package becomes AssetError `asset_broken`.
+    Raises InputInvalid and ActionInvalid (422) before any code runs, and AssetError for a
+    spent budget and for what the package names; any other exception of the package becomes
+    AssetError `asset_broken`.
     """
     check_call(context, action, input)
+    budgets.take(context)
     try:
         return list(_call(context.package.instantiate(), context, action, input))
     except AssetError as error:

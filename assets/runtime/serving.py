@@ -68,6 +68,7 @@ def call_context(
     scope: Scope,
     now: datetime,
     idempotency_key: str,
+    returns: bool = False,
 ) -> tuple[CallContext, list[Produced]]:
     """Return the call's context with its slots, and the list that collects what slots produce."""
     context = context_of(
@@ -78,6 +79,7 @@ def call_context(
         run_id="",
         idempotency_key=idempotency_key,
     )
+    context.returns = returns
     collected: list[Produced] = []
     context.slots = _slots(release, collected, context)
     return context, collected
@@ -98,5 +100,6 @@ def _slots(release: Release, collected: list[Produced], caller: CallContext) -> 
             run_id="",
             idempotency_key=f"{caller.idempotency_key}/{name}",
         )
+        inner.returns = caller.returns
         slots[name] = SlotHandle(name, inner, collected)
     return slots

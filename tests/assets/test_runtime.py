@@ -147,7 +147,7 @@ def test_a_fault_of_package_code_is_the_packages(monkeypatch: pytest.MonkeyPatch
 
     manifest = registry.get("agent_diagnostic_v1")
     package = SimpleNamespace(manifest=manifest, instantiate=Broken)
-    context: Any = SimpleNamespace(package=package, asset_id=manifest.id)
+    context: Any = SimpleNamespace(package=package, asset_id=manifest.id, config={})
     with pytest.raises(AssetError) as raised:
         run_package(context, None, {"patient_id": "p1"})
     assert raised.value.code == "asset_broken"

@@ -1,21 +1,26 @@
 """What an asset brings: its workflows come with the installation, and its agent runs in a step."""
 
+import time
 from datetime import datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from assets import services as assets
 from assets.models import AgentRun
 from fhir import store
 from healthcloud.actors import Actor
+from healthcloud.api.throttling import valkey
 from healthcloud.errors import Conflict
 from healthcloud.events.models import Event
 from healthcloud.ledger.worker import drain, run_until_idle
 from healthcloud.tenancy.scope import Scope, public_scope
+from tests.assets.conftest import Quest, fresh_tokens, quest, simulator_url
 from tests.workflows.conftest import definition
 from workflows import queries, runs, services
 from workflows.models import Run, StepRun, Workflow
 
+__all__ = ["fresh_tokens", "quest", "simulator_url"]
 AGENT = "agent_diagnostic_v1"
 
 
@@ -134,3 +139,34 @@ def test_a_run_waits_for_a_deployment_that_is_still_starting(
     run_until_idle(raising=True)  # the deployment becomes active
     run_until_idle(ahead=timedelta(minutes=2), raising=True)
     assert queries.run(started.id).status == "completed"
+
+
+def test_a_step_waits_for_its_turn_at_a_connector(
+    in_riverside: Scope, alice_actor: Actor, now: datetime, quest: Quest
+) -> None:
+    connector = "connector_quest_diagnostics_v1"
+    config = {"calls_per_minute": 60}
+    assets.install(asset_id=connector, actor=alice_actor, now=now)
+    deployed = assets.deploy(asset_id=connector, config=config, actor=alice_actor, now=now)
+    run_until_idle()
+    fetch = {
+        "id": "fetch",
+        "kind": "connector",
+        "with": {"connector": connector, "action": "retrieve_results", "input": {}},
+        "retry": {"max_attempts": 1},
+    }
+    services.create_workflow(definition=definition(fetch), actor=alice_actor, now=now, publish=True)
+    budget = f"hc:budget:{{{deployed.id}}}"
+    valkey().set(budget, str((time.time() + 600) * 1000), ex=600)
+    started = runs.start(actor=alice_actor, workflow="flow", input={}, now=now)
+    run_until_idle(["steps"], raising=True)
+    attempt = StepRun.objects.get(run=started.id)
+    assert (attempt.status, attempt.error["code"]) == ("retrying", "rate_budget_spent")
+    assert attempt.due_at is not None
+    assert 580 < (attempt.due_at - timezone.now()).total_seconds() <= 601
+    for name in valkey().scan_iter(f"{budget}*"):
+        valkey().delete(name)
+    run_until_idle(["steps"], raising=True, ahead=timedelta(seconds=601))
+    assert queries.run(started.id).status == "completed"
+    done = StepRun.objects.get(run=started.id, status="succeeded")
+    assert (done.step, done.attempt) == ("fetch", 2)

@@ -21,9 +21,10 @@ _RETRYABLE = (RateLimited, ServiceUnavailable, VersionConflict)
 class RequestRefused(Exception):
     """A receiver answered with a status that is an error for the step."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, retry_after: float | None = None) -> None:
         super().__init__(f"The receiver answered with status {status}.")
         self.status = status
+        self.retry_after = retry_after
         self.retryable = status == 429 or status >= 500
 
 
@@ -44,10 +45,16 @@ def step_error(error: Exception) -> StepError:
                 str(error),
                 error.retryable,
                 details={"status": error.status},
+                retry_after=error.retry_after,
             )
         case AssetError():
             return StepError(
-                error.code, error.message, error.retryable, error.remedy, error.details or None
+                error.code,
+                error.message,
+                error.retryable,
+                error.remedy,
+                error.details or None,
+                retry_after=error.retry_after,
             )
         case StillStarting():
             return StepError(STARTING, error.message, retryable=True)

@@ -43,7 +43,7 @@ def execute(call: Call) -> dict[str, Any]:
         json=None if isinstance(body, str) else body,
     )
     if arguments.get("expect", "success") == "success" and not 200 <= response.status < 300:
-        raise RequestRefused(response.status)
+        raise RequestRefused(response.status, response.retry_after)
     headers = {k.lower(): v for k, v in response.headers.items() if k.lower() in _KEPT}
     return {"status": response.status, "headers": headers, "body": _body(response.content)}
 
