@@ -13,6 +13,7 @@ from fhir.search.request import SearchRequest, types_touched
 from fhir.subscriptions.definition import read_definition, rules
 from fhir.writing import refuse_invalid
 from healthcloud.api.principal import Principal
+from healthcloud.api.scopes import EVERY_TYPE
 from healthcloud.errors import Forbidden
 
 
@@ -97,6 +98,8 @@ def _require_read(principal: Principal, entry: Entry) -> None:
     searched = names[2] if len(names) == 3 else names[0] if names else ""
     searched = names[0] if searched == "_history" else searched
     require(principal, _read_scope(searched))
+    if not names or searched == "*":
+        require_verb(principal, EVERY_TYPE, "s")
     if len(names) not in {1, 3} or "_history" in names or principal.can("fhir:read"):
         return
     check_type(searched)

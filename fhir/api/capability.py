@@ -26,8 +26,12 @@ _INTERACTIONS: Final = (
     *("read", "vread", "update", "patch", "delete"),
     *("history-instance", "history-type", "create", "search-type"),
 )
-_SYSTEM_INTERACTIONS: Final = ("transaction", "batch", "history-system")
-_RESULT_PARAMETERS: Final = ("_count", "_sort", "_total", "_summary", "_elements")
+_SYSTEM_INTERACTIONS: Final = ("transaction", "batch", "search-system", "history-system")
+_SYSTEM_PARAMETERS: Final = (
+    *(("_type", "token"), ("_has", "string"), ("_list", "string"), ("_filter", "special")),
+    *(("_count", "number"), ("_sort", "string"), ("_total", "token"), ("_summary", "token")),
+    *(("_elements", "string"), ("_include", "string"), ("_revinclude", "string")),
+)
 _VALIDATE: Final = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 _OAUTH: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICE: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
@@ -82,8 +86,8 @@ def _rest(base: str) -> JsonObject:
         "extension": [{"url": _WEBSOCKET, "valueUri": address(base)}],
         "interaction": [{"code": code} for code in _SYSTEM_INTERACTIONS],
         "searchParam": [
-            {"name": name, "type": "string" if name == "_elements" else "token"}
-            for name in _RESULT_PARAMETERS
+            *(_parameter(p) for p in search_parameters("Basic").values() if _is_common(p)),
+            *({"name": name, "type": kind} for name, kind in _SYSTEM_PARAMETERS),
         ],
         "operation": _operations(of_system()),
     }
@@ -113,6 +117,11 @@ def _resource(name: str) -> JsonObject:
         "searchParam": [_parameter(parameter) for parameter in known],
         "operation": _operations(of_type(name)),
     }
+
+
+def _is_common(parameter: SearchParameter) -> bool:
+    """Tell whether all types have a parameter, so that a search over all may use it."""
+    return parameter.base in {"Resource", "DomainResource"} and is_searchable(parameter)
 
 
 def _operations(served: list[Operation]) -> list[JsonObject]:

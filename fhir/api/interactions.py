@@ -28,10 +28,10 @@ def access_of(request: HttpRequest, named: Mapping[str, object], outcome: Outcom
     """Return what a request asked for, from its method and address."""
     resource_type, rid = str(named.get("resource_type", "")), str(named.get("id", ""))
     interaction = _interaction(str(request.method), request.path, named)
-    if "searched" in named:
+    if "searched" in named or (interaction == "search" and rid):
         return Access(
             "search",
-            str(named["searched"]),
+            str(named.get("searched", "")).strip("*"),
             query=_joined(f"_compartment={resource_type}/{rid}", request),
             outcome=outcome,
         )

@@ -6,13 +6,18 @@ from django.urls import URLPattern, path, re_path
 
 from fhir.api.views.aliases import AliasInstanceView, AliasView, alias
 from fhir.api.views.audit_events import AuditEventsView, AuditEventView
-from fhir.api.views.compartment import CompartmentView
+from fhir.api.views.compartment import CompartmentSearchView, CompartmentView
 from fhir.api.views.instance import InstanceHistoryView, InstanceView, VersionView
 from fhir.api.views.jobs import JobFileView, JobView
 from fhir.api.views.metadata import MetadataView
 from fhir.api.views.operation import routes
 from fhir.api.views.smart import SmartConfigurationView
-from fhir.api.views.system import SystemHistoryView, SystemView, UnknownFhirView
+from fhir.api.views.system import (
+    SystemHistoryView,
+    SystemSearchView,
+    SystemView,
+    UnknownFhirView,
+)
 from fhir.api.views.topics import TopicsView, TopicView
 from fhir.api.views.type import SearchView, TypeHistoryView, TypeView
 from fhir.api.views.validate import InstanceValidateView, ValidateView
@@ -27,6 +32,7 @@ ALIASES: Final = {
 _TYPE: Final = r"^fhir/(?P<resource_type>[A-Za-z]+)"
 # Ids here may begin with an underscore; these words are no ids.
 _INSTANCE: Final = _TYPE + r"/(?P<id>(?!_history(?:/|$)|_search(?:/|$)|\$)[^/]+)"
+_SEARCHED: Final = r"/(?P<searched>[A-Z][A-Za-z]+|\*)"
 
 urlpatterns: list[URLPattern] = [
     path("fhir/.well-known/smart-configuration", SmartConfigurationView.as_view(schema=None)),
@@ -38,6 +44,7 @@ urlpatterns: list[URLPattern] = [
     path("fhir/AuditEvent", AuditEventsView.as_view()),
     re_path(r"^fhir/AuditEvent/(?P<id>(?:acc|aud)-[^/]+)$", AuditEventView.as_view(schema=None)),
     path("fhir/_history", SystemHistoryView.as_view()),
+    path("fhir/_search", SystemSearchView.as_view()),
     path("fhir/_jobs/<str:id>", JobView.as_view()),
     path("fhir/_jobs/<str:id>/<int:number>", JobFileView.as_view()),
     re_path(r"^fhir/\$validate$", ValidateView.as_view()),
@@ -51,7 +58,9 @@ urlpatterns: list[URLPattern] = [
     re_path(_INSTANCE + r"/_history/(?P<version>[^/]+)$", VersionView.as_view()),
     re_path(_INSTANCE + r"/\$validate$", InstanceValidateView.as_view()),
     *routes(),
-    re_path(_INSTANCE + r"/(?P<searched>[A-Z][A-Za-z]+)$", CompartmentView.as_view()),
+    re_path(_INSTANCE + r"/_search$", CompartmentSearchView.as_view()),
+    re_path(_INSTANCE + _SEARCHED + r"$", CompartmentView.as_view()),
+    re_path(_INSTANCE + _SEARCHED + r"/_search$", CompartmentSearchView.as_view()),
     re_path(r"^fhir/(?P<rest>[\s\S]+)$", UnknownFhirView.as_view(schema=None)),
 ]
 for name, resource_type in ALIASES.items():

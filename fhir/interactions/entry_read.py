@@ -16,10 +16,9 @@ from fhir.instants import date_range
 from fhir.interactions.bundle import Answer, Entry
 from fhir.interactions.history import history, read_options
 from fhir.interactions.read import is_known, part_of, read, vread
-from fhir.search.compartments import in_compartment
-from fhir.search.parser import parse
-from fhir.search.request import Criterion
-from fhir.search.service import run
+from fhir.search.parser import parse, parse_pairs
+from fhir.search.service import SearchResult, present_types, run, run_several
+from fhir.search.several import parse_everywhere, parse_several, types_named, within
 from fhir.stored import StoredResource
 
 
@@ -40,22 +39,31 @@ def _answer(entry: Entry, *, now: datetime) -> Answer:
         names.pop()
     if names[-1:] == ["_history"]:
         return _history(entry, names[:-1], now=now)
+    if not names:
+        return _several(entry, names, now)
     do = _BY_LENGTH.get(len(names))
     if do is None:
         raise NotSupported(f"This server does not do `GET {entry.path[:80]}` in a Bundle yet.")
     return do(entry, names, now)
 
 
-def _search(
-    entry: Entry, names: list[str], now: datetime, limit: Criterion | None = None
-) -> Answer:
+def _search(entry: Entry, names: list[str], now: datetime) -> Answer:
     check_type(names[-1])
-    request = parse(names[-1], entry.query)
-    if limit is not None:
-        request = replace(request, criteria=(limit, *request.criteria))
-    address = own_base() + "/".join(names)
-    body = searchset(run(request, now=now), now=now, address=address)
-    return Answer("200 OK", body, is_read=True)
+    return _searched(run(parse(names[-1], entry.query), now=now), names, now)
+
+
+def _several(entry: Entry, names: list[str], now: datetime) -> Answer:
+    pairs = parse_pairs(entry.query)
+    types = types_named(pairs)
+    requests = parse_several(types, pairs) if types else parse_everywhere(present_types(), pairs)
+    if names:
+        requests = within(requests, names[0], names[1])
+    return _searched(run_several(requests, now=now), names, now)
+
+
+def _searched(found: SearchResult, names: list[str], now: datetime) -> Answer:
+    address = (own_base() + "/".join(names)).rstrip("/")
+    return Answer("200 OK", searchset(found, now=now, address=address), is_read=True)
 
 
 def _read(entry: Entry, names: list[str], now: datetime) -> Answer:
@@ -66,8 +74,11 @@ def _compartment(entry: Entry, names: list[str], now: datetime) -> Answer:
     resource_type, rid, searched = names
     check_type(resource_type)
     check_id(rid)
+    if searched == "*":
+        return _several(entry, names, now)
     check_type(searched)
-    return _search(entry, names, now, in_compartment(resource_type, rid, searched))
+    [request] = within([parse(searched, entry.query)], resource_type, rid)
+    return _searched(run(request, now=now), names, now)
 
 
 def _vread(entry: Entry, names: list[str], now: datetime) -> Answer:

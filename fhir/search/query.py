@@ -1,14 +1,19 @@
 """A search as SQL: one statement for the page and, when asked, one for the total."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from fhir.search.clause import Clause, all_of
 from fhir.search.context import SearchContext
 from fhir.search.criteria import condition
+from fhir.search.errors import SearchRefused
 from fhir.search.paging import after, backwards, is_before
 from fhir.search.request import SearchRequest
 from fhir.search.sorting import Order, orders
 from fhir.sql import Statement
 
-COLUMNS = "r.pk, r.self, r.rid, r.version, r.updated, r.content"
+COLUMNS: Final = "r.pk, r.self, r.rid, r.version, r.updated, r.content"
+TYPED_COLUMNS: Final = f"{COLUMNS}, r.rtype"
 
 
 def matching(request: SearchRequest, context: SearchContext) -> Clause:
@@ -21,7 +26,9 @@ def matching(request: SearchRequest, context: SearchContext) -> Clause:
     )
 
 
-def page_statement(request: SearchRequest, matches: Clause, context: SearchContext) -> Statement:
+def page_statement(
+    request: SearchRequest, matches: Clause, context: SearchContext, columns: str = COLUMNS
+) -> Statement:
     """Return the statement of one page, and of a row more, to know of a next.
 
     A page that ends at its cursor comes in the opposite order.
@@ -30,26 +37,57 @@ def page_statement(request: SearchRequest, matches: Clause, context: SearchConte
     if is_before(request.cursor):
         keys = backwards(keys)
     where = all_of([matches, after(request.cursor, keys)]) if request.cursor else matches
-    columns = "".join(f", {key.expression.sql}" for key in keys)
-    by = [
-        _direction(f"{len(COLUMNS.split(',')) + position}", key)
-        for position, key in enumerate(keys, 1)
-    ]
-    by.append(f"r.pk {'DESC' if keys[-1].descending else 'ASC'}")
+    selected = "".join(f", {key.expression.sql}" for key in keys)
+    by = _order_by(keys, len(columns.split(",")))
     sql = (
-        f"SELECT {COLUMNS}{columns} FROM fhir_resource r WHERE {where.sql}"
-        f" ORDER BY {', '.join(by)} LIMIT %s::integer"
+        f"SELECT {columns}{selected} FROM fhir_resource r WHERE {where.sql}"
+        f" ORDER BY {by} LIMIT %s::integer"
     )
-    selected = [value for key in keys for value in key.expression.params]
-    return Statement(sql, [*selected, *where.params, request.count + 1], prepare=False)
+    values = [value for key in keys for value in key.expression.params]
+    return Statement(sql, [*values, *where.params, request.count + 1], prepare=False)
+
+
+def _order_by(keys: Sequence[Order], before: int) -> str:
+    """Return the order by the columns behind the first `before`, and by the row's number."""
+    by = [_direction(str(before + position), key) for position, key in enumerate(keys, 1)]
+    return ", ".join([*by, _direction("1", keys[-1])])
+
+
+def several_statement(
+    requests: Sequence[SearchRequest], matches: Sequence[Clause], context: SearchContext
+) -> Statement:
+    """Return the statement of one page of a search over several types.
+
+    Each type has its own statement, planned as if it stood alone. Raises SearchRefused where the
+    types don't share an order.
+    """
+    orders_of = [orders(request, context) for request in requests]
+    if len({tuple(order.sql_type for order in known) for known in orders_of}) > 1:
+        raise SearchRefused("`_sort` has another order in each of these types.", param="_sort")
+    first = requests[0]
+    pages = [
+        page_statement(request, matched, context, TYPED_COLUMNS)
+        for request, matched in zip(requests, matches, strict=True)
+    ]
+    if len(pages) == 1:
+        return pages[0]
+    keys = backwards(orders_of[0]) if is_before(first.cursor) else orders_of[0]
+    by = _order_by(keys, len(TYPED_COLUMNS.split(",")))
+    sql = " UNION ALL ".join(f"({page.sql})" for page in pages)
+    params = [value for page in pages for value in page.params]
+    return Statement(
+        f"{sql} ORDER BY {by} LIMIT %s::integer", [*params, first.count + 1], prepare=False
+    )
 
 
 def _direction(column: str, key: Order) -> str:
     return f"{column} {'DESC' if key.descending else 'ASC'}"
 
 
-def total_statement(matches: Clause) -> Statement:
+def total_statement(*matches: Clause) -> Statement:
     """Return the statement that counts all matches."""
-    return Statement(
-        f"SELECT count(*) FROM fhir_resource r WHERE {matches.sql}", matches.params, prepare=False
+    counts = " + ".join(
+        f"(SELECT count(*) FROM fhir_resource r WHERE {found.sql})" for found in matches
     )
+    params = [value for found in matches for value in found.params]
+    return Statement(f"SELECT {counts}", params, prepare=False)

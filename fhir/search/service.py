@@ -4,19 +4,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fhir.definitions import type_name
 from fhir.identity import check_type
+from fhir.search.clause import Clause
 from fhir.search.context import SearchContext
 from fhir.search.includes import included
 from fhir.search.paging import BEFORE, encode_cursor, is_before, query_of
 from fhir.search.parser import Pairs, parse, parse_pairs
-from fhir.search.query import COLUMNS, matching, page_statement, total_statement
+from fhir.search.query import (
+    COLUMNS,
+    matching,
+    page_statement,
+    several_statement,
+    total_statement,
+)
 from fhir.search.request import Ignored, SearchRequest
-from fhir.sql import Row, fetch_all
+from fhir.sql import Row, Statement, fetch, fetch_all
 from fhir.stored import StoredResource
 from healthcloud.tenancy.scope import active_project
 
 _COLUMNS = len(COLUMNS.split(","))
 _AT_ONCE = 100
+# The types one after the other, each found by its first row.
+_TYPES = """
+WITH RECURSIVE known(rtype) AS (
+    (SELECT rtype FROM fhir_resource WHERE project = %s::integer ORDER BY rtype LIMIT 1)
+    UNION ALL
+    SELECT (SELECT r.rtype FROM fhir_resource r WHERE r.project = %s::integer
+        AND r.rtype > known.rtype ORDER BY r.rtype LIMIT 1)
+    FROM known WHERE known.rtype IS NOT NULL
+) SELECT rtype FROM known
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +73,54 @@ def run(request: SearchRequest, *, now: datetime) -> SearchResult:
     _, project = active_project()
     context = SearchContext(project, now)
     matches = matching(request, context)
-    count_only = request.summary == "count"
-    statements = []
-    if count_only or request.total != "none":
-        statements.append(total_statement(matches))
-    if not count_only:
-        statements.append(page_statement(request, matches, context))
-    results = fetch_all(statements)
-    total = results[0][0][0] if len(results) > 1 or count_only else None
-    rows, more = _page(request, [] if count_only else results[-1])
+    page = None if request.summary == "count" else page_statement(request, matches, context)
+    total, rows, more = _fetch(request, page, [matches])
     entries = [_stored(request.resource_type, row) for row in rows]
-    following, previous = _neighbors(request, rows, more=more)
+    return _result(request, entries, _neighbors(request, rows, _COLUMNS, more=more), total)
+
+
+def run_several(requests: Sequence[SearchRequest], *, now: datetime) -> SearchResult:
+    """Run a search that was parsed for several types, as one."""
+    _, project = active_project()
+    context = SearchContext(project, now)
+    first, matches = requests[0], [matching(request, context) for request in requests]
+    page = None if first.summary == "count" else several_statement(requests, matches, context)
+    total, rows, more = _fetch(first, page, matches)
+    entries = [_stored(type_name(row[_COLUMNS]), row) for row in rows]
+    return _result(first, entries, _neighbors(first, rows, _COLUMNS + 1, more=more), total)
+
+
+def present_types() -> list[str]:
+    """Return the types of which the scope's project has resources."""
+    _, project = active_project()
+    return [type_name(row[0]) for row in fetch(_TYPES, (project, project)) if row[0] is not None]
+
+
+def _fetch(
+    request: SearchRequest, page: Statement | None, matches: Sequence[Clause]
+) -> tuple[int | None, list[Row], bool]:
+    """Return the total if asked for, the rows of the page in their order, and whether more lie
+    in the direction in which it was read."""
+    statements = [page] if page else []
+    if page is None or request.total != "none":
+        statements.append(total_statement(*matches))
+    results = fetch_all(statements)
+    total = results[-1][0][0] if page is None or len(results) > 1 else None
+    found = results[0] if page else []
+    rows = found[: request.count]
+    if is_before(request.cursor):
+        rows.reverse()
+    return total, rows, len(found) > request.count
+
+
+def _result(
+    request: SearchRequest,
+    entries: list[StoredResource],
+    neighbors: tuple[str | None, str | None],
+    total: int | None,
+) -> SearchResult:
+    _, project = active_project()
+    following, previous = neighbors
     return SearchResult(
         entries=entries,
         included=included(request, entries, project),
@@ -100,20 +155,13 @@ def first(
     return found[0] if found else None
 
 
-def _page(request: SearchRequest, rows: list[Row]) -> tuple[list[Row], bool]:
-    """Return the rows of the page in their order, and whether more lie in the direction read."""
-    page = rows[: request.count]
-    if is_before(request.cursor):
-        page.reverse()
-    return page, len(rows) > request.count
-
-
 def _neighbors(
-    request: SearchRequest, rows: Sequence[Row], *, more: bool
+    request: SearchRequest, rows: Sequence[Row], before: int, *, more: bool
 ) -> tuple[str | None, str | None]:
     """Return the queries of the next and the previous page.
 
-    Where a page was reached from, there is one: the row of its cursor lies there.
+    Where a page was reached from, there is one: the row of its cursor lies there. `before` is the
+    number of columns before the sort keys.
     """
     if not rows:
         return None, None
@@ -122,13 +170,11 @@ def _neighbors(
     else:
         has_next, has_previous = more, bool(request.cursor)
     return (
-        query_of(request, _cursor(rows[-1])) if has_next else None,
-        query_of(request, BEFORE + _cursor(rows[0])) if has_previous else None,
+        query_of(request, encode_cursor(rows[-1][before:], rows[-1][0])) if has_next else None,
+        query_of(request, BEFORE + encode_cursor(rows[0][before:], rows[0][0]))
+        if has_previous
+        else None,
     )
-
-
-def _cursor(row: Row) -> str:
-    return encode_cursor(row[_COLUMNS:], row[0])
 
 
 def _stored(resource_type: str, row: Row) -> StoredResource:

@@ -7,8 +7,8 @@ from rest_framework.request import Request
 
 from fhir import store
 from fhir.api.base import FhirView
+from fhir.api.searching import answer_search
 from fhir.api.views.instance import answer_version
-from fhir.api.views.type import answer_search
 
 
 class AliasView(FhirView):

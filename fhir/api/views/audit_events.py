@@ -13,8 +13,9 @@ from rest_framework.request import Request
 
 from fhir import store
 from fhir.api.access import require
+from fhir.api.searching import answer_search
 from fhir.api.views.instance import InstanceView, answer_version
-from fhir.api.views.type import TypeView, answer_search
+from fhir.api.views.type import TypeView
 from fhir.audit_events import ACTIONS, TrailQuery, older_than, read_trail
 from fhir.documents import JsonObject, instant, new_id
 from fhir.errors import ResourceNotFound

@@ -1,4 +1,4 @@
-"""The system: batch and transaction, history; and whatever this server does not do yet."""
+"""The system: search, batch and transaction, history; and what this server does not do yet."""
 
 from django.http import HttpResponse
 from rest_framework.request import Request
@@ -10,6 +10,8 @@ from fhir.api.entries import EntryCalls
 from fhir.api.history import history_links, history_options
 from fhir.api.interactions import access_of_entry
 from fhir.api.outcomes import outcome_of
+from fhir.api.searching import answer_system_search, posted_pairs
+from fhir.api.views.type import SearchingView
 from fhir.bundles import historyset
 from fhir.deferred import defer
 from fhir.definitions import is_resource_type
@@ -19,19 +21,28 @@ from fhir.interactions.batch import batch
 from fhir.interactions.bundle import Entry, read_entries, response_bundle
 from fhir.interactions.transaction import transaction
 from fhir.operations.registry import R4_OPERATIONS, named, where
+from fhir.search.several import types_named
 from healthcloud.api.errors import describe, log_error
 from healthcloud.api.principal import ANY_SCOPE
 from healthcloud.errors import HealthCloudError, NotFound
 
 
 class SystemView(FhirView):
-    """`/v1/fhir`; each entry of a Bundle needs what its request would need by itself."""
+    """`/v1/fhir`: search, batch, transaction.
+
+    Each entry of a Bundle needs what its request would need by itself.
+    """
 
     required_scopes = {"GET": "fhir:read", "POST": ANY_SCOPE}
 
+    def scope_needed(self, method: str) -> str | None:
+        """Return the scope; a search needs that of each type that it names, checked when read."""
+        types = types_named(self.query_pairs()) if method == "GET" else ()
+        return f"{types[0]}:read" if types else super().scope_needed(method)
+
     def get(self, request: Request) -> HttpResponse:
-        """Search across types: not there yet."""
-        raise NotSupported("This server does not search across types yet: GET /v1/fhir/{type}.")
+        """Search the types that `_type` names, or all."""
+        return answer_system_search(self, self.query_pairs())
 
     def post(self, request: Request) -> HttpResponse:
         """Do a batch or a transaction."""
@@ -102,6 +113,18 @@ class SystemView(FhirView):
         log_error(error, description, self.request._request)
         code = getattr(error, "issue_code", None)
         return description.status, outcome_of(description, issue_code=code)
+
+
+class SystemSearchView(SearchingView):
+    """`/v1/fhir/_search`."""
+
+    def get(self, request: Request) -> HttpResponse:
+        """Search the types that `_type` names, or all."""
+        return answer_system_search(self, self.query_pairs())
+
+    def post(self, request: Request) -> HttpResponse:
+        """Search the types that `_type` names, or all."""
+        return answer_system_search(self, posted_pairs(self))
 
 
 class SystemHistoryView(FhirView):

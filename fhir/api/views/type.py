@@ -1,25 +1,19 @@
 """One type: search, create, conditional update and delete, history."""
 
-from dataclasses import replace
-from urllib.parse import parse_qsl
-
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from fhir import store
-from fhir.api.access import require, require_condition, require_search
+from fhir.api.access import require, require_condition
 from fhir.api.base import FhirView
 from fhir.api.history import history_links, history_options
-from fhir.api.negotiation import FORM, check_content_type
 from fhir.api.outcomes import information
-from fhir.bundles import historyset, searchset
+from fhir.api.searching import answer_search, posted_pairs
+from fhir.bundles import historyset
 from fhir.errors import NotSupported
 from fhir.identity import check_type
 from fhir.interactions.patch import patch_where
 from fhir.patches import read_patch
-from fhir.search.parser import parse
-from fhir.search.request import Criterion, SearchRequest
-from fhir.search.service import run
 
 
 class TypeView(FhirView):
@@ -93,12 +87,16 @@ class TypeView(FhirView):
         return query
 
 
-class SearchView(FhirView):
-    """`/v1/fhir/{type}/_search`: the parameters in a form, the query or both."""
+class SearchingView(FhirView):
+    """An address that only searches: the parameters are in a form, the query or both."""
 
     required_scopes = {"GET": "fhir:read", "POST": "fhir:read"}
     readonly = frozenset({"GET", "HEAD", "POST"})
     idempotent = frozenset()
+
+
+class SearchView(SearchingView):
+    """`/v1/fhir/{type}/_search`."""
 
     def get(self, request: Request, resource_type: str) -> HttpResponse:
         """Search the type."""
@@ -106,12 +104,7 @@ class SearchView(FhirView):
 
     def post(self, request: Request, resource_type: str) -> HttpResponse:
         """Search the type."""
-        pairs = self.query_pairs()
-        body = request._request.body
-        if body:
-            check_content_type(request.content_type or "", FORM)
-            pairs += parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
-        return answer_search(self, resource_type, pairs)
+        return answer_search(self, resource_type, posted_pairs(self))
 
 
 class TypeHistoryView(FhirView):
@@ -122,32 +115,3 @@ class TypeHistoryView(FhirView):
         page = store.history(resource_type=resource_type, **history_options(self))
         links = history_links(self, page)
         return self.answer(historyset(page, base=self.base, links=links, now=self.now))
-
-
-def answer_search(view: FhirView, resource_type: str, pairs: list[tuple[str, str]]) -> HttpResponse:
-    """Answer a page of a search."""
-    check_type(resource_type)
-    return answer_request(view, parse_request(view, resource_type, pairs), resource_type)
-
-
-def parse_request(
-    view: FhirView, resource_type: str, pairs: list[tuple[str, str]]
-) -> SearchRequest:
-    """Return the parsed search; refuse one that tests types the caller may not read."""
-    strict = view.prefer.get("handling") == "strict"
-    request = parse(resource_type, pairs, strict=strict)
-    require_search(view.principal, request)
-    return request
-
-
-def answer_request(
-    view: FhirView, request: SearchRequest, path: str, limit: Criterion | None = None
-) -> HttpResponse:
-    """Answer a page of a parsed search, with nothing in it that the caller may not read."""
-    if limit is not None:
-        request = replace(request, criteria=(limit, *request.criteria))
-    found = run(request, now=view.now)
-    readable = [r for r in found.included if view.principal.can(f"{r.resource_type}:read")]
-    result = replace(found, included=readable)
-    address = f"{view.base}/{path}"
-    return view.answer(searchset(result, base=view.base, address=address, now=view.now))
