@@ -165,7 +165,7 @@ def test_json_patch(alice_client: APIClient) -> None:
         ("get", "Patient?_filter=x", "", FHIR, 400, "invalid"),
         ("get", "Patient?_query=x", "", FHIR, 400, "not-supported"),
         ("post", "", '{"resourceType": "Patient"}', FHIR, 400, "invalid"),
-        ("get", "", "", FHIR, 501, "not-supported"),
+        ("get", "?_type=Nothing", "", FHIR, 400, "invalid"),
         ("delete", "Observation", "", FHIR, 400, "invalid"),
         ("put", "_history", "{}", FHIR, 405, "not-supported"),
         ("get", "Patient/%00", "", FHIR, 400, "invalid"),
