@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from workflows import fhirpath
-from workflows.fhirpath import MAX_TEXT
+from fhir import fhirpath
+from fhir.fhirpath import MAX_TEXT
 
 ROOTS: Final = ("input", "steps", "item", "trigger", "run", "env")
 MAX_LENGTH: Final = 4_000
@@ -56,7 +56,7 @@ class Expression:
     text: str
     references: tuple[Reference, ...]
     plain: tuple[str | int, ...] | None
-    tree: fhirpath.Tree = field(repr=False, compare=False)
+    path: fhirpath.Path = field(repr=False, compare=False)
 
     def evaluate(self, roots: Roots) -> Json:
         """Return the value: null, one JSON value, or a list; raise ExpressionError."""
@@ -91,15 +91,12 @@ class Expression:
 
     def _results(self, roots: Roots) -> list[Json]:
         try:
-            return fhirpath.evaluate(self.tree, roots)
+            return self.path.values(roots)
         except fhirpath.OverBudget:
             raise ExpressionError("too_much_work", "Too much work or data", self.text) from None
-        except RecursionError:
-            raise ExpressionError("too_much_work", "Nested too deeply", self.text) from None
-        except Exception as error:  # the library raises bare exceptions; each is a typed error here
-            reason = str(error).split("\n")[0][:200] or type(error).__name__
-            message = f"Can't evaluate: {reason}"
-            raise ExpressionError("evaluation_failed", message, self.text) from error
+        except fhirpath.FhirPathError as error:
+            message = f"Can't evaluate: {error}"
+            raise ExpressionError("evaluation_failed", message, self.text) from None
 
 
 @lru_cache(maxsize=4096)
@@ -111,15 +108,15 @@ def parse_expression(text: str) -> Expression:
     if len(stripped) > MAX_LENGTH:
         raise ExpressionError("too_long", f"Over {MAX_LENGTH} characters", stripped[:80] + "…")
     try:
-        tree = fhirpath.parse(stripped)
-        found = tuple(Reference(path, guarded) for path, guarded in fhirpath.references(tree))
-    except fhirpath.SyntaxRefused as error:
-        raise ExpressionError("syntax", str(error), stripped) from None
-    except RecursionError:
+        path = fhirpath.compile_path(stripped)
+    except fhirpath.OverBudget:
         raise ExpressionError("too_long", "Nested too deeply", stripped[:80]) from None
-    for name in fhirpath.unknown_functions(tree):
-        raise ExpressionError("unknown_name", f"There is no function {name}()", stripped)
-    return Expression(stripped, found, _plain_path(stripped), tree)
+    except fhirpath.Unsupported as error:
+        raise ExpressionError("unknown_name", str(error), stripped) from None
+    except fhirpath.FhirPathError as error:
+        raise ExpressionError("syntax", str(error), stripped) from None
+    found = tuple(Reference(*reference) for reference in fhirpath.references(path.tree))
+    return Expression(stripped, found, _plain_path(stripped), path)
 
 
 # --- templates --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fhir.documents import JsonObject
+from fhir.fhirpath import FhirPathError, OverBudget, Scope, compile_path, items_of
 from fhir.graphql.errors import InvalidQuery
 
 Arguments = Mapping[str, Any]
@@ -39,13 +40,12 @@ def _has(item: JsonObject, name: str, value: object) -> bool:
 
 
 def _is_true(item: JsonObject | list[Any], expression: str) -> bool:
-    from fhirpathpy import evaluate  # half a second to import, and seldom asked for
-
     try:
-        return evaluate(item, expression, {}) == [True]
-    except Exception as error:  # the library raises whatever its parser and functions do
+        return compile_path(expression).evaluate(items_of(item), Scope()) == [True]
+    except (FhirPathError, OverBudget) as error:
+        reason = str(error) or "it takes too much work"
         raise InvalidQuery(
-            f"The FHIRPath `{expression[:100]}` can't be evaluated: {error}", param="fhirpath"
+            f"The FHIRPath `{expression[:100]}` can't be evaluated: {reason}", param="fhirpath"
         ) from error
 
 
