@@ -96,7 +96,7 @@ def execute(
             scope=scope,
             now=now,
             idempotency_key=idempotency_key,
-            returns=parent is not None,
+            parent=parent,
         )
         check_call(context, action, input)
         prepared = Prepared(context, context.package.manifest.kind, action, {}, parent=parent)
@@ -176,6 +176,7 @@ def _record_failure(
         {"action": prepared.action, "code": error.code, "retryable": error.retryable},
         now=now,
         release_number=context.release_number,
+        parent=context.parent,
     )
     if prepared.run_id is not None:
         prepared.duration_ms = round((time.monotonic() - started) * 1000)
@@ -240,6 +241,12 @@ def _keep_lines(context: CallContext, *, now: datetime) -> None:
     deployment = queries.deployment(context.deployment_id)
     for level, message, fields in context.lines:
         write_log(
-            deployment, level, message, fields, now=now, release_number=context.release_number
+            deployment,
+            level,
+            message,
+            fields,
+            now=now,
+            release_number=context.release_number,
+            parent=context.parent,
         )
     context.lines.clear()

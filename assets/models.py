@@ -179,17 +179,25 @@ class Release(ProjectScoped):
 
 
 class DeploymentLog(ProjectScoped):
-    """A line of a deployment's log: ids and counts, never clinical content."""
+    """A line of a deployment's log: ids and counts, never clinical content.
+
+    `run_id` and `step` name the step of a workflow's run that called, where one did.
+    """
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="log_lines")
     release_number = models.PositiveIntegerField()
     level = models.CharField(max_length=8)
     message = models.CharField(max_length=500)
     fields = models.JSONField(default=dict)
+    run_id = models.CharField(max_length=40, default="", db_default="", blank=True)
+    step = models.CharField(max_length=63, default="", db_default="", blank=True)
     at = models.DateTimeField()
 
     class Meta:
-        indexes = [models.Index(fields=["deployment", "-id"], name="deployment_log_newest")]
+        indexes = [
+            models.Index(fields=["deployment", "-id"], name="deployment_log_newest"),
+            models.Index(fields=["run_id", "id"], condition=~Q(run_id=""), name="log_of_run"),
+        ]
 
     def __str__(self) -> str:
         return self.message

@@ -91,6 +91,11 @@ def releases(deployment: Deployment) -> QuerySet[Release]:
     return Release.objects.filter(deployment=deployment)
 
 
+def log_lines_of_run(run_id: str) -> QuerySet[DeploymentLog]:
+    """Return what the assets that a run called wrote to their logs."""
+    return DeploymentLog.objects.filter(run_id=run_id).select_related("deployment")
+
+
 def log_lines(deployment: Deployment) -> QuerySet[DeploymentLog]:
     """Return a deployment's log."""
     return DeploymentLog.objects.filter(deployment=deployment)

@@ -4,6 +4,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from assets.models import DeploymentLog
+from assets.queries import log_lines_of_run
 from healthcloud.errors import Conflict, NotFound
 from healthcloud.tenancy.scope import active_project
 from workflows.comparing import compare
@@ -129,6 +131,11 @@ class ValueNotFound(NotFound):
 
     def __init__(self, value_id: str) -> None:
         super().__init__(f"The run has no stored value `{value_id[:60]}`.", param="id")
+
+
+def log_lines(run: Run) -> QuerySet[DeploymentLog]:
+    """Return what the assets that a run called wrote to their logs."""
+    return log_lines_of_run(run.id)
 
 
 def stored_value(run: Run, value_id: str) -> StoredValue:

@@ -39,6 +39,12 @@ def step(run: Run, action: Execute, now: datetime) -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _tracer() -> Any:  # noqa: ANN401  # a library that is loaded only where it is used
+    provider = _provider()
+    return None if provider is None else provider.get_tracer("healthcloud.workflows")
+
+
+@lru_cache(maxsize=1)
+def _provider() -> Any:  # noqa: ANN401
     if not settings.OTEL_TRACES_ENDPOINT:
         return None
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -49,4 +55,4 @@ def _tracer() -> Any:  # noqa: ANN401  # a library that is loaded only where it 
     provider = TracerProvider(resource=Resource.create({"service.name": "healthcloud"}))
     exporter = OTLPSpanExporter(endpoint=settings.OTEL_TRACES_ENDPOINT)
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    return provider.get_tracer("healthcloud.workflows")
+    return provider

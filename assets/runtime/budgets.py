@@ -61,7 +61,12 @@ def take(context: CallContext) -> None:
             "int",
             _script(settings.VALKEY_URL)(
                 keys=[name, f"{name}:{context.idempotency_key}"],
-                args=[60_000 / calls, max(1, calls // _AT_ONCE), int(context.returns), _KEPT_MS],
+                args=[
+                    60_000 / calls,
+                    max(1, calls // _AT_ONCE),
+                    int(context.parent is not None),
+                    _KEPT_MS,
+                ],
             ),
         )
     except redis.RedisError as error:

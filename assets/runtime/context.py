@@ -34,8 +34,8 @@ class CallContext:
     now: datetime
     run_id: str
     idempotency_key: str
-    returns: bool = False
-    """Whether whoever calls comes back with the same key when it is told to wait."""
+    parent: Mapping[str, str] | None = None
+    """The step of a workflow that calls: `{"run_id", "step_id"}`."""
     slots: Mapping[str, Slot] = field(default_factory=dict)
     lines: list[LogLine] = field(default_factory=list)
 

@@ -1,5 +1,6 @@
 """Which deployment and release answer a call, and the context they are called with."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from assets import queries, registry
@@ -68,7 +69,7 @@ def call_context(
     scope: Scope,
     now: datetime,
     idempotency_key: str,
-    returns: bool = False,
+    parent: Mapping[str, str] | None = None,
 ) -> tuple[CallContext, list[Produced]]:
     """Return the call's context with its slots, and the list that collects what slots produce."""
     context = context_of(
@@ -79,7 +80,7 @@ def call_context(
         run_id="",
         idempotency_key=idempotency_key,
     )
-    context.returns = returns
+    context.parent = parent
     collected: list[Produced] = []
     context.slots = _slots(release, collected, context)
     return context, collected
@@ -100,6 +101,6 @@ def _slots(release: Release, collected: list[Produced], caller: CallContext) -> 
             run_id="",
             idempotency_key=f"{caller.idempotency_key}/{name}",
         )
-        inner.returns = caller.returns
+        inner.parent = caller.parent
         slots[name] = SlotHandle(name, inner, collected)
     return slots

@@ -69,8 +69,10 @@ def write_log(
     *,
     now: datetime,
     release_number: int | None = None,
+    parent: Mapping[str, str] | None = None,
 ) -> None:
-    """Add a line to a deployment's log."""
+    """Add a line to a deployment's log; `parent` is the step of a workflow that called."""
+    caller = parent or {}
     DeploymentLog.objects.create(
         project_id=deployment.project_id,
         deployment=deployment,
@@ -78,5 +80,7 @@ def write_log(
         level=level,
         message=message,
         fields=dict(fields),
+        run_id=caller.get("run_id", ""),
+        step=caller.get("step_id", ""),
         at=now,
     )

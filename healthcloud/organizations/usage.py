@@ -1,4 +1,4 @@
-"""How much an organization uses: requests by day, runs, resources, storage.
+"""How much an organization uses: requests by day, runs and steps, resources, storage.
 
 Requests are counted in memory and written every few seconds, so that counting costs a request
 nothing; a process that is killed loses the last of them, which usage figures may.
@@ -26,7 +26,8 @@ from healthcloud.tenancy.scope import active_scope, public_scope
 
 FLUSH_SECONDS: Final = 5.0
 _NONE: Final = "null"
-_RUNS: Final = ("workflow.started", "agent.run.started")
+_STEPS: Final = ("workflow.step.completed", "workflow.step.failed")
+_RUNS: Final = ("workflow.started", "agent.run.started", *_STEPS)
 _ADD: Final = """
 INSERT INTO organizations_usageday (environment_id, project_id, date, requests, errors)
 SELECT id, %s, %s, %s, %s FROM organizations_environment
@@ -119,7 +120,7 @@ def flush() -> None:
 def daily(
     *, environment_id: str, project_id: str | None, since: date, until: date
 ) -> list[dict[str, object]]:
-    """Return requests and runs by day and project, newest first, inside `tenant_scope`."""
+    """Return requests, runs and steps by day and project, newest first, inside `tenant_scope`."""
     flush()
     days: dict[tuple[date, str], dict[str, int]] = {}
     with public_scope():
@@ -139,6 +140,7 @@ def daily(
             "requests": figures.get("requests", 0),
             "errors": figures.get("errors", 0),
             "workflow_runs": figures.get("workflow.started", 0),
+            "workflow_steps": sum(figures.get(type_, 0) for type_ in _STEPS),
             "agent_runs": figures.get("agent.run.started", 0),
         }
         for (day, project), figures in sorted(days.items(), reverse=True)

@@ -27,7 +27,7 @@ def context(deployment: str, calls: int | None, *, key: str = "", returns: bool 
         now=None,  # type: ignore[arg-type]  # no call is made
         run_id="",
         idempotency_key=key or uuid.uuid4().hex,
-        returns=returns,
+        parent={"run_id": "run_1", "step_id": "fetch"} if returns else None,
     )
 
 

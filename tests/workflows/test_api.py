@@ -1,10 +1,14 @@
 """Workflows, runs and tasks over HTTP: the seed forms, bad inputs, and Charlie."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 from rest_framework.test import APIClient
 
+from assets import services as assets
+from assets.services.trace import write_log
+from healthcloud.actors import Actor
 from healthcloud.ledger.worker import run_until_idle
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.workflows.conftest import Json, definition
@@ -297,3 +301,27 @@ def test_a_run_in_one_project_is_not_seen_in_the_other(
 def test_the_schema_is_published(alice: APIClient) -> None:
     schema = alice.get("/v1/workflows/schema.json").json()
     assert schema["$defs"]["agent"]["properties"]["kind"] == {"const": "agent"}
+
+
+def test_what_assets_logged_is_listed_by_run_and_step(
+    alice: APIClient,
+    charlie: APIClient,
+    riverside_scope: Scope,
+    alice_actor: Actor,
+    now: datetime,
+) -> None:
+    run_id = start(alice)["id"]
+    with tenant_scope(riverside_scope):
+        assets.install(asset_id="agent_diagnostic_v1", actor=alice_actor, now=now)
+        deployed = assets.deploy(asset_id="agent_diagnostic_v1", actor=alice_actor, now=now)
+        caller = {"run_id": run_id, "step_id": "read"}
+        for message, parent in [("one", caller), ("other", None), ("two", caller)]:
+            write_log(deployed, "info", message, {"count": 1}, now=now, parent=parent)
+    address = f"/v1/workflows/runs/{run_id}/logs"
+    lines = alice.get(f"{address}?step_id=read").json()["data"]
+    assert [(line["message"], line["asset_id"], line["step_id"]) for line in lines] == [
+        ("one", "agent_diagnostic_v1", "read"),
+        ("two", "agent_diagnostic_v1", "read"),
+    ]
+    assert alice.get(f"{address}?step_id=other").json()["data"] == []
+    assert charlie.get(address).status_code == 404

@@ -87,6 +87,8 @@ def test_the_deployed_agent_runs_as_a_step(
     assert run.output["level"] == "insufficient_data"
     types = set(Event.objects.values_list("type", flat=True))
     assert {"diagnostic.result_ready", "workflow.completed"} <= types
+    (line,) = queries.log_lines(run)
+    assert (line.step, line.message) == ("screen", "screening finished")
 
 
 def test_a_patient_that_does_not_exist_is_named_by_the_step(

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from assets.models import DeploymentLog
 from workflows.models import (
     Run,
     StepRun,
@@ -111,6 +112,21 @@ def stored_value(item: StoredValue) -> Json:
         "run_id": item.run_id,
         "bytes": item.size,
         "content": None if item.sensitive else item.content,
+    }
+
+
+def log_line(item: DeploymentLog) -> Json:
+    """Return a line that an asset wrote while a step called it."""
+    return {
+        "object": "workflow_log_line",
+        "step_id": item.step,
+        "deployment_id": item.deployment_id,
+        "asset_id": item.deployment.asset_id,
+        "release": item.release_number,
+        "level": item.level,
+        "message": item.message,
+        "fields": item.fields,
+        "at": stamp(item.at),
     }
 
 

@@ -78,6 +78,20 @@ class RunSteps(PlatformView):
         return Response(paginate(rows, request, serialize=represent.step, order=order))
 
 
+class RunLogs(PlatformView):
+    """What the assets that a run called wrote to their logs."""
+
+    required_scopes: ClassVar = {"GET": "workflows:read"}
+    addressed_row: ClassVar = ("run_id", Run)
+
+    def get(self, request: Request, run_id: str) -> Response:
+        """List the lines in the order in which they were written; by `step_id`."""
+        rows = queries.log_lines(queries.run(run_id))
+        if step := request.query_params.get("step_id"):
+            rows = rows.filter(step=step)
+        return Response(paginate(rows, request, serialize=represent.log_line, order=("id",)))
+
+
 class RunGraph(PlatformView):
     """A run as a graph."""
 

@@ -10,6 +10,7 @@ urlpatterns = [
     path("workflows/runs", runs.Runs.as_view()),
     path("workflows/runs/<str:run_id>", runs.RunDetail.as_view()),
     path("workflows/runs/<str:run_id>/steps", runs.RunSteps.as_view()),
+    path("workflows/runs/<str:run_id>/logs", runs.RunLogs.as_view()),
     path("workflows/runs/<str:run_id>/cancel", runs.CancelRun.as_view()),
     path("workflows/runs/<str:run_id>/retry", runs.RetryRun.as_view()),
     path("workflows/runs/<str:run_id>/resume", runs.ResumeRun.as_view()),

@@ -22,6 +22,8 @@ def test_requests_errors_and_runs_are_counted_by_project(
     with tenant_scope(riverside_scope):
         payload = {"run_id": "run_1", "workflow_id": "uti_screening"}
         publish(type="workflow.started", payload=payload, actor=SYSTEM, now=datetime.now(UTC))
+        ended = {**payload, "step_id": "read", "attempt": 1, "duration_ms": 3}
+        publish(type="workflow.step.completed", payload=ended, actor=SYSTEM, now=datetime.now(UTC))
     client = client_for("riverside", project="screening")
     client.get("/v1/projects")
     client.get("/v1/projects/proj_nobody")
@@ -33,6 +35,7 @@ def test_requests_errors_and_runs_are_counted_by_project(
             "requests": 2,
             "errors": 1,
             "workflow_runs": 1,
+            "workflow_steps": 1,
             "agent_runs": 0,
         }
     ]
