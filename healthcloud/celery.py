@@ -22,6 +22,7 @@ app = Celery("healthcloud")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
     accept_content=["json"],
+    broker_connection_max_retries=None,
     broker_connection_retry_on_startup=True,
     broker_transport_options={
         "visibility_timeout": VISIBILITY_SECONDS,
@@ -47,6 +48,7 @@ app.conf.update(
     task_reject_on_worker_lost=True,
     task_serializer="json",
     timezone="UTC",
+    worker_consumer="healthcloud.ledger.consumer:Consumer",
     worker_enable_soft_shutdown_on_idle=True,
     worker_hijack_root_logger=False,
     worker_max_memory_per_child=1_000_000,  # KiB

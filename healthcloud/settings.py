@@ -381,6 +381,8 @@ LEASE_SECONDS = env_int("HEALTHCLOUD_LEASE_SECONDS", default=10)
 TENANT_CONCURRENCY = env_int("HEALTHCLOUD_TENANT_CONCURRENCY", default=64)
 WORKER_PROCESSES = env_int("HEALTHCLOUD_WORKERS", default=2)
 WEB_THREADS = env_int("HEALTHCLOUD_WEB_THREADS", default=8)
+# How many requests to webhooks each worker process makes at once, beside its other work.
+WEBHOOK_THREADS = env_int("HEALTHCLOUD_WEBHOOK_THREADS", default=8)
 # Streams and websockets that one key (or person) may hold open in each web process.
 STREAMS_PER_KEY = env_int("HEALTHCLOUD_STREAMS_PER_KEY", default=100)
 

@@ -36,5 +36,9 @@ def drain(*, queue: str) -> int:
         return worker.drain([queue], limit=10_000)
     served = [name for name in worker.ALL_QUEUES if name in current_app.amqp.queues.consume_from]
     return worker.drain(
-        served or [queue], limit=10_000, linger=LINGER_SECONDS, stopping=event.is_set
+        served or [queue],
+        limit=10_000,
+        linger=LINGER_SECONDS,
+        stopping=event.is_set,
+        beside=True,
     )

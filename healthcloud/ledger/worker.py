@@ -1,6 +1,10 @@
-"""The worker loop: claim what is due, run its handler, settle the outcome, until nothing is due."""
+"""The worker loop: claim what is due, run its handler, settle the outcome, until nothing is due.
+
+Webhooks are worked off by threads beside it (`ledger.hands`).
+"""
 
 import logging
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -21,6 +25,7 @@ from healthcloud.ledger.handlers import (
     RetryAt,
     Settled,
 )
+from healthcloud.ledger.hands import Hands, hands
 from healthcloud.ledger.heartbeat import Heartbeat
 from healthcloud.ledger.models import Queue
 from healthcloud.tenancy.scope import public_scope
@@ -28,6 +33,8 @@ from healthcloud.tenancy.scope import public_scope
 logger = logging.getLogger(__name__)
 
 ALL_QUEUES = tuple(Queue.values)
+_LAST_REQUESTS = timedelta(seconds=20)  # what a request to a receiver may take, and some more
+_leaving = threading.Event()  # set when this process is told to stop
 _STINT = 20  # pieces of one queue before the next has its turn
 _served: dict[str, str] = {}  # queue → the tenant that this process served last
 
@@ -39,17 +46,21 @@ def drain(
     seconds: float = 60.0,
     linger: float = 0.0,
     stopping: Callable[[], bool] = lambda: False,
+    beside: bool = False,
 ) -> int:
     """Run due work of `queues` until nothing is due, and return how much was done.
 
     Then stays awake for `linger` seconds after the last piece, and does what it is called for.
     Stops after `limit` pieces or `seconds`, and then rings for another worker, so that no task
-    of the broker gets long. Errors of handlers are retried with backoff, never raised.
+    of the broker gets long. Errors of handlers are retried with backoff, never raised. With
+    `beside` webhooks are done by threads that go on when this returns, and are not counted.
     """
     terms = _terms()
     claims.bound_idle_transactions(terms.lease)
     with Heartbeat(terms.lease) as heartbeat:
         shift = _Shift(terms, heartbeat, limit, time.monotonic() + seconds, stopping)
+        if beside:
+            shift.hands = hands(_lend_a_hand)
         shift.work_off(queues)
         if linger:
             with wake.Watch(queues) as watch:
@@ -59,7 +70,26 @@ def drain(
     if shift.over():
         for queue in queues:
             doorbell.send(queue)
+    if stopping():
+        _leaving.set()
+        for hand in shift.hands.values():
+            hand.wait(_LAST_REQUESTS)
     return shift.done
+
+
+def _lend_a_hand(queue: str, more: Callable[[], None]) -> None:
+    """Work off one queue in a thread of its own; `more` calls another one when there is more."""
+    terms = _terms()
+    claims.bound_idle_transactions(terms.lease)
+    with Heartbeat(terms.lease) as heartbeat:
+        while not _leaving.is_set() and (work := _claim([queue], terms)) is not None:
+            if work.more:
+                more()
+            heartbeat.watch(work)
+            try:
+                _settle(work, _outcome(work))
+            finally:
+                heartbeat.watch(None)
 
 
 class _Shift:
@@ -78,6 +108,7 @@ class _Shift:
         self.limit = limit
         self.until = until
         self.stopping = stopping
+        self.hands: dict[str, Hands] = {}
         self.done = 0
 
     def over(self) -> bool:
@@ -86,7 +117,10 @@ class _Shift:
 
     def work_off(self, queues: Sequence[str]) -> None:
         """Do what is due, some of each queue in turn, until nothing is."""
-        busy = list(queues)
+        for queue in queues:
+            if queue in self.hands:
+                self.hands[queue].call()
+        busy = [queue for queue in queues if queue not in self.hands]
         while busy:
             busy = [queue for queue in busy if self._stint(queue)]
 

@@ -5,12 +5,15 @@ account can read and run as that account; no account is made, and no permission 
 HEALTHCLOUD_HOME changes.
 """
 
+import contextlib
 import importlib.util
 import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +25,7 @@ from psycopg import sql
 
 UNPRIVILEGED_ACCOUNT: Final = "nobody"
 DATABASE_NAME: Final = "healthcloud"
-_SETTINGS: Final = {
+_SETTINGS: Final[dict[str, str]] = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "200",
@@ -38,6 +41,9 @@ _SETTINGS: Final = {
     "max_wal_size": "2GB",
     "password_encryption": "scram-sha-256",
 }
+if sys.platform == "linux":
+    # One call a file system instead of one a file: recovery begins in a second instead of ten.
+    _SETTINGS["recovery_init_sync_method"] = "syncfs"
 _WITHOUT_DURABILITY: Final = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -202,6 +208,17 @@ class EmbeddedPostgres:
         options = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
         argv = (str(self.binaries / "postgres"), "-D", str(self.data), *options)
         return ServerCommand(argv=argv, account=self.account)
+
+    def end_orphans(self) -> None:
+        """Kill sessions that outlived a server that was killed: a new one can't start beside them.
+
+        Nothing is lost by it, as the new server recovers all that was committed.
+        """
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                inside = (entry / "cwd").readlink() == self.data
+                if inside and (entry / "exe").resolve().name == "postgres":
+                    os.kill(int(entry.name), signal.SIGKILL)
 
     def is_ready(self) -> bool:
         """Tell whether the server takes connections."""

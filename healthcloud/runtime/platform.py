@@ -131,6 +131,7 @@ class LocalPlatform:
             server.prepare()
             process = self._process("PostgreSQL", "database", server.command(), server.is_ready)
             process.stop_signal = signal.SIGINT  # fast shutdown: open sessions are ended
+            process.clear = server.end_orphans
             self.supervisor.start(process)
             server.create_database()
 

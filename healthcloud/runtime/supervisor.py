@@ -38,7 +38,8 @@ class Process:
     """A child of the supervisor.
 
     `role` groups pids in `local.json`; `ready` is polled after a start; `stop_signal` asks for a
-    clean end, after `stop_seconds` it is killed.
+    clean end, after `stop_seconds` it is killed. `clear` takes away what a process that died may
+    have left, before it is started again.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Process:
     ready: Ready | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 15.0
+    clear: Callable[[], None] | None = None
     child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     started_at: float = 0.0
     failures: int = 0
@@ -191,6 +193,8 @@ class Supervisor:
             self.log(f"{process.name} ended with {code}; starting it again in {pause:g} s")
         elif moment >= process.restart_at:
             process.restart_at = 0.0
+            if process.clear is not None:
+                process.clear()
             process.start()
             self.log(f"{process.name} is back as process {process.pid}")
             self.on_change()
