@@ -13,10 +13,11 @@ from typing import Final
 import orjson
 
 from healthcloud import http
-from healthcloud.events import channels, queries, signing, webhooks
+from healthcloud.events import channels, deliveries, queries, signing, webhooks
 from healthcloud.events.channels import Message
 from healthcloud.events.models import Delivery, DeliveryAttempt, Event, Webhook
 from healthcloud.events.numbering import number_committed
+from healthcloud.events.turns import Turns
 from healthcloud.secrets import open_sealed
 from healthcloud.tenancy.scope import Scope, active_scope, tenant_scope
 
@@ -35,6 +36,7 @@ RETRY_SECONDS: Final = (
     20 * _HOUR,
     24 * _HOUR,
 )
+_turns = Turns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Request:
     """What one attempt sends, read before the connection is opened."""
 
     delivery_id: str
+    webhook_id: str
     message: Message
     headers: dict[str, str]
     allow_loopback: bool
@@ -67,13 +70,21 @@ class Answer:
 def attempt(delivery_id: str, scope: Scope, *, now: datetime) -> datetime | None:
     """Make one attempt and write it down; return when the next is due, None when none is.
 
-    Opens its own transactions, and none while it waits for the receiver.
+    Opens its own transactions, and none while it waits for the receiver. A receiver that is
+    busy with requests of this process is left alone for a while.
     """
     with tenant_scope(scope):
         request = _prepare(delivery_id, now)
     if request is None:
         return None
-    answer = _send(request)
+    wait = _turns.take(request.webhook_id)
+    if wait:
+        return now + timedelta(seconds=wait)
+    began = time.monotonic()
+    try:
+        answer = _send(request)
+    finally:
+        _turns.give_back(request.webhook_id, time.monotonic() - began)
     with tenant_scope(scope):
         return _settle(request, answer, now)
 
@@ -84,6 +95,10 @@ def _prepare(delivery_id: str, now: datetime) -> Request | None:
     delivery = rows.filter(id=delivery_id, status=Delivery.Status.PENDING).first()
     if delivery is None or delivery.webhook.status != Webhook.Status.ACTIVE:
         return None
+    if delivery.webhook.ordered:
+        webhooks.lock_webhook(delivery.webhook_id)  # so that what ends just now asks for us
+        if deliveries.waits_for_another(delivery):
+            return None
     message = _compose(delivery, now)
     if message is None:
         delivery.status, delivery.next_attempt_at = Delivery.Status.FAILED, None
@@ -93,6 +108,7 @@ def _prepare(delivery_id: str, now: datetime) -> Request | None:
     kind = {"content-type": message.content_type} if message.content_type else {}
     return Request(
         delivery_id=delivery.id,
+        webhook_id=delivery.webhook_id,
         message=message,
         headers={**message.headers, **kind, **_signature(delivery, message, now)},
         allow_loopback=webhooks.loopback_allowed(scope),
@@ -160,6 +176,7 @@ def _settle(request: Request, answer: Answer, now: datetime) -> datetime | None:
     channel = channels.channel_of(webhook)
     if answer.delivered:
         _mark_delivered(delivery, webhook, request.started_at)
+        deliveries.ask_for_next(webhook)
         if channel is not None:
             channel.delivered(delivery, now=now)
         return None
@@ -176,6 +193,8 @@ def _settle(request: Request, answer: Answer, now: datetime) -> datetime | None:
     ):
         webhooks.stop(webhook, status=Webhook.Status.PAUSED, reason="failures", now=now)
         return None
+    if due_at is None:
+        deliveries.ask_for_next(webhook)
     return due_at
 
 

@@ -115,6 +115,7 @@ class Webhook(ProjectScoped):
     previous_secret = models.BinaryField(null=True)
     previous_secret_expires_at = models.DateTimeField(null=True)
     consecutive_failures = models.IntegerField(default=0)
+    ordered = models.BooleanField(default=False, db_default=False)
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
@@ -132,7 +133,8 @@ class Webhook(ProjectScoped):
 class Delivery(ProjectScoped):
     """One event on its way to one webhook; repeated deliveries keep the row and the event's id.
 
-    A channel's delivery has no event; `content` is the channel's own name of what it carries.
+    `sequence` is the event's number, by which an ordered webhook gets them. A channel's delivery
+    has no event; `content` is the channel's own name of what it carries.
     """
 
     class Status(models.TextChoices):
@@ -146,6 +148,7 @@ class Delivery(ProjectScoped):
     webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries", null=True)
     content = models.CharField(max_length=100, blank=True, default="")
+    sequence = models.BigIntegerField(null=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     attempt_count = models.IntegerField(default=0)
     schedule_step = models.IntegerField(default=0)
@@ -161,6 +164,11 @@ class Delivery(ProjectScoped):
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["webhook", "-created_at"], name="delivery_webhook"),
+            models.Index(
+                fields=["webhook", "sequence"],
+                condition=models.Q(status="pending"),
+                name="delivery_pending",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -70,9 +70,11 @@ def create_webhook(
     metadata: Mapping[str, str],
     actor: Actor,
     now: datetime,
+    ordered: bool = False,
 ) -> tuple[Webhook, str]:
     """Create a webhook that gets the events from now on; return it and its secret, once.
 
+    An `ordered` one gets each event only after the one before is delivered or given up.
     Raises WebhookUrlRefused, TooManyWebhooks, ValidationFailed for a type that doesn't exist.
     """
     scope = active_scope()
@@ -86,6 +88,7 @@ def create_webhook(
         types=[catalog.check_pattern(pattern) for pattern in types] or ["*"],
         description=description,
         metadata=dict(metadata),
+        ordered=ordered,
         secret=seal(scope, secret),
         created_at=now,
         updated_at=now,
@@ -98,7 +101,7 @@ def create_webhook(
 def update_webhook(
     *, webhook_id: str, changes: Mapping[str, object], actor: Actor, now: datetime
 ) -> Webhook:
-    """Change url, types, description, metadata or status (`active`, `disabled`).
+    """Change url, types, description, metadata, ordered or status (`active`, `disabled`).
 
     Activating a paused webhook also sends what it missed; a disabled one begins anew.
     """
@@ -108,13 +111,15 @@ def update_webhook(
     if "types" in changes:
         for pattern in changes["types"]:  # type: ignore[attr-defined]  # a list, by the serializer
             catalog.check_pattern(pattern)
-    for field in ("url", "types", "description", "metadata"):
+    for field in ("url", "types", "description", "metadata", "ordered"):
         if field in changes:
             setattr(webhook, field, changes[field])
     if "status" in changes:
         _change_status(webhook, str(changes["status"]), now)
     webhook.updated_at = now
     webhook.save()
+    if changes.get("ordered") is False:
+        deliveries.ask_for_pending(webhook)
     _audit(webhook, "webhook.update", actor, now, changed=sorted(changes))
     return webhook
 
@@ -220,7 +225,7 @@ def redeliver(*, webhook_id: str, delivery_id: str, actor: Actor, now: datetime)
     delivery = webhook.deliveries.select_for_update().filter(id=delivery_id).first()
     if delivery is None:
         raise DeliveryNotFound(delivery_id)
-    deliveries.restart([delivery], now=now)
+    deliveries.restart(webhook, [delivery], now=now)
     _audit(webhook, "webhook.redeliver", actor, now, delivery_id=delivery.id)
     return delivery
 
@@ -232,7 +237,7 @@ def recover(*, webhook_id: str, since: datetime, actor: Actor, now: datetime) ->
         status=Delivery.Status.FAILED, created_at__gte=since
     )
     rows = list(failed.order_by("created_at")[:1000])
-    deliveries.restart(rows, now=now)
+    deliveries.restart(webhook, rows, now=now)
     _audit(webhook, "webhook.recover", actor, now, deliveries=len(rows))
     return len(rows)
 

@@ -10,7 +10,7 @@ from typing import Any
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 
-class Consumer(CeleryConsumer):  # type: ignore[misc]  # celery is untyped
+class Consumer(CeleryConsumer):
     """Reconnects within a second."""
 
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401  # kombu's connection

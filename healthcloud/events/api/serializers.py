@@ -24,6 +24,8 @@ class WebhookBody(serializers.Serializer[object]):
         child=serializers.CharField(max_length=500, allow_blank=True), required=False
     )
 
+    ordered = serializers.BooleanField(required=False)
+
     def validate_metadata(self, value: dict[str, str]) -> dict[str, str]:
         """Refuse more than 50 pairs."""
         if len(value) > 50 or not all(_NAME.fullmatch(name) for name in value):
@@ -59,6 +61,7 @@ def webhook_as_dict(webhook: Webhook, scope: Scope) -> dict[str, object]:
         "object": "webhook",
         "url": webhook.url,
         "types": webhook.types,
+        "ordered": webhook.ordered,
         "purpose": webhook.purpose,
         "subject": webhook.subject or None,
         "description": webhook.description,

@@ -50,6 +50,7 @@ class WebhookListView(PlatformView):
             types=cast("Sequence[str]", body.get("types", [])),
             description=str(body.get("description", "")),
             metadata=cast("Mapping[str, str]", body.get("metadata", {})),
+            ordered=bool(body.get("ordered", False)),
             actor=self.actor,
             now=self.now,
         )

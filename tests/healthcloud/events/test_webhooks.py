@@ -418,3 +418,65 @@ def test_charlie_finds_nothing_and_moves_nothing(
     run_until_idle()
     assert len(receiver.received) == 1
     assert alice_api.get(path).json() == before
+
+
+def _ordered(api: APIClient, receiver: Receiver) -> dict[str, str]:
+    body = {"url": f"{receiver.url}/hook", "types": ["workflow.*"], "ordered": True}
+    answer = api.post("/v1/webhooks", body, format="json")
+    assert (answer.status_code, answer.json()["ordered"]) == (201, True)
+    return answer.json()
+
+
+def _runs(receiver: Receiver) -> list[str]:
+    return [orjson.loads(request.body)["payload"]["run_id"] for request in receiver.received]
+
+
+def test_an_ordered_webhook_gets_nothing_before_what_it_refused(
+    alice_api: APIClient, receiver: Receiver, happen: Callable[..., Event]
+) -> None:
+    _ordered(alice_api, receiver)
+    receiver.answers = [(200, {}, b""), (503, {}, b""), (200, {}, b"")]
+    for number in range(1, 5):
+        happen(run_id=f"run_{number}")
+        run_until_idle()
+    assert _runs(receiver) == ["run_1", "run_2"]
+    run_until_idle(ahead=timedelta(seconds=10))
+    assert _runs(receiver) == ["run_1", "run_2", "run_2", "run_3", "run_4"]
+
+
+def test_a_webhook_that_gives_up_its_order_gets_the_rest_at_once(
+    hook: dict[str, str],
+    alice_api: APIClient,
+    receiver: Receiver,
+    happen: Callable[..., Event],
+) -> None:
+    address = f"/v1/webhooks/{hook['id']}"
+    alice_api.patch(address, {"ordered": True}, format="json")
+    receiver.answers = [(503, {}, b""), (200, {}, b"")]
+    for number in range(1, 4):
+        happen(run_id=f"run_{number}")
+    run_until_idle()
+    assert _runs(receiver) == ["run_1"]
+    answer = alice_api.patch(address, {"ordered": False}, format="json")
+    assert answer.json()["ordered"] is False
+    run_until_idle()
+    assert _runs(receiver) == ["run_1", "run_2", "run_3"]
+
+
+def test_an_ordered_webhook_that_is_resumed_goes_on_in_order(
+    alice_api: APIClient,
+    receiver: Receiver,
+    happen: Callable[..., Event],
+    riverside_scope: Scope,
+) -> None:
+    hook = _ordered(alice_api, receiver)
+    receiver.answers = [(503, {}, b"")]
+    with tenant_scope(riverside_scope):
+        Webhook.objects.update(consecutive_failures=9)
+    for number in range(1, 4):
+        happen(run_id=f"run_{number}")
+    run_until_idle()
+    receiver.answers = [(200, {}, b"")]
+    alice_api.patch(f"/v1/webhooks/{hook['id']}", {"status": "active"}, format="json")
+    run_until_idle()
+    assert _runs(receiver) == ["run_1", "run_1", "run_2", "run_3"]
