@@ -8,10 +8,9 @@ import orjson
 from fhir.documents import JsonObject, instant, new_id
 from fhir.indexing import own_base
 from fhir.interactions.history import HistoryEntry, HistoryPage
-from fhir.search.paging import query_of
-from fhir.search.request import Ignored
+from fhir.search.request import Ignored, SearchRequest
 from fhir.search.service import SearchResult
-from fhir.search.summary import subset
+from fhir.search.summary import subset, subset_of_included
 from fhir.stored import StoredResource
 
 
@@ -22,25 +21,23 @@ def searchset(
     request = result.request
     base = base or own_base().rstrip("/")
     address = address or f"{base}/{request.resource_type}"
-    entries = [
+    entries = [_found(match, _part(match, request), base, b"match") for match in result.entries]
+    entries += [
         _found(
-            match,
-            subset(
-                match.resource_type,
-                match.content,
-                summary=request.summary,
-                elements=request.elements,
-            ),
-            base,
-            b"match",
+            other, subset_of_included(other, request.summary, request.elements), base, b"include"
         )
-        for match in result.entries
+        for other in result.included
     ]
-    entries += [_found(other, other.content, base, b"include") for other in result.included]
-    if result.ignored:
-        outcome = orjson.dumps(ignored_outcome(result.ignored))
+    if result.ignored or result.notes:
+        outcome = orjson.dumps(warnings(result.ignored, result.notes))
         entries.append(b'{"resource":' + outcome + b',"search":{"mode":"outcome"}}')
     return _bundle("searchset", _links(result, address), entries, total=result.total, now=now)
+
+
+def _part(match: StoredResource, request: SearchRequest) -> bytes:
+    return subset(
+        match.resource_type, match.content, summary=request.summary, elements=request.elements
+    )
 
 
 def _links(result: SearchResult, address: str) -> list[tuple[str, str]]:
@@ -50,8 +47,8 @@ def _links(result: SearchResult, address: str) -> list[tuple[str, str]]:
     and R5 `prev`: both are there.
     """
     links = [("self", result.self_query)]
-    if result.request.cursor or result.next_query:
-        links.append(("first", query_of(result.request)))
+    if result.first_query is not None:
+        links.append(("first", result.first_query))
     if result.prev_query:
         links += [("previous", result.prev_query), ("prev", result.prev_query)]
     if result.next_query:
@@ -152,14 +149,13 @@ def _past(entry: HistoryEntry, base: str) -> bytes:
     return head + resource + tail[1:]
 
 
-def ignored_outcome(ignored: Sequence[Ignored]) -> JsonObject:
-    """Return the OperationOutcome that names the search parameters that were left out."""
-    issues = [
-        {
-            "severity": "warning",
-            "code": "not-supported",
-            "diagnostics": f"`{entry.name}` was ignored: {entry.reason}",
-        }
-        for entry in ignored
-    ]
-    return {"resourceType": "OperationOutcome", "issue": issues}
+def warnings(ignored: Sequence[Ignored], notes: Sequence[str] = ()) -> JsonObject:
+    """Return the OperationOutcome of what was left out: search parameters, and what `notes` say."""
+    issues = [("not-supported", f"`{entry.name}` was ignored: {entry.reason}") for entry in ignored]
+    issues += [("incomplete", note) for note in notes]
+    return {
+        "resourceType": "OperationOutcome",
+        "issue": [
+            {"severity": "warning", "code": code, "diagnostics": text} for code, text in issues
+        ],
+    }

@@ -56,7 +56,7 @@ class Loader:
         if follow:
             _, project = active_project()
             linked = SearchRequest(resource_type, includes=(Include("", "", ""),))
-            others = included(linked, found.entries, project)
+            others = included(linked, found.entries, project).resources
             self._count(len(others))
             self.known.update({other.reference: other.resource for other in others})
         return found

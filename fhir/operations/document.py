@@ -9,8 +9,9 @@ from fhir import store
 from fhir.bundles import document as document_bundle
 from fhir.errors import NotSupported
 from fhir.operations.operation import HL7, Call, Operation
-from fhir.search.includes import included
+from fhir.search.includes import MAX_INCLUDED, included
 from fhir.search.request import Include, SearchRequest
+from healthcloud.errors import BadRequest
 from healthcloud.tenancy.scope import active_project
 
 _ALL: Final = SearchRequest("Composition", includes=(Include("", "", "", iterate=True),))
@@ -30,8 +31,10 @@ def document(call: Call) -> bytes:
     composition = store.read(resource_type="Composition", id=rid)
     _, project = active_project()
     others = included(_ALL, [composition], project)
-    call.require(*sorted({f"{other.resource_type}:read" for other in others}))
-    return document_bundle([composition, *others], base=call.base, now=call.now)
+    if others.is_cut:
+        raise BadRequest(f"A document may refer to {MAX_INCLUDED} resources; this has more.")
+    call.require(*sorted({f"{other.resource_type}:read" for other in others.resources}))
+    return document_bundle([composition, *others.resources], base=call.base, now=call.now)
 
 
 OPERATION = Operation(

@@ -17,7 +17,7 @@ from fhir.operations.operation import HL7, Call, Operation
 from fhir.operations.parameters import InvalidParameter
 from fhir.rows import STORED_COLUMNS, stored_of
 from fhir.search.clause import Clause, all_of, any_of, array
-from fhir.search.includes import included
+from fhir.search.includes import CUT, included
 from fhir.search.request import Include, SearchRequest
 from fhir.search.service import SearchResult
 from fhir.sql import fetch
@@ -51,13 +51,15 @@ def everything(call: Call) -> bytes:
     )
     found = [stored_of(row) for row in rows[:count]]
     request = SearchRequest(call.resource_type, includes=_REFERENCES)
+    beside = included(request, found, project)
     return searchset(
         SearchResult(
             entries=found,
-            included=_linked(call, included(request, found, project), types),
+            included=_linked(call, beside.resources, types),
             total=None if len(rows) > count or "_cursor" in call.parameters else len(found),
             next_query=_next(call, rows[count - 1][-1]) if len(rows) > count else None,
             self_query=call.query,
+            notes=(CUT,) if beside.is_cut else (),
             request=request,
         ),
         now=call.now,

@@ -68,7 +68,7 @@ def summary(call: Call) -> bytes:
     _, project = active_project()
     linked = included(
         SearchRequest("Patient", includes=(Include("", "", ""),)), [patient, *entries], project
-    )
+    ).resources
     author = _made(call, _author())
     composition = _made(call, _composition(call, patient, author, kept))
     others = [

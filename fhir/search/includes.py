@@ -1,116 +1,191 @@
 """`_include` and `_revinclude`, one round trip for each step.
 
-https://hl7.org/fhir/R4/search.html#revinclude
+https://hl7.org/fhir/R4/search.html#revinclude. A reference leads to an id, a canonical to the
+`url` of a resource, and to one version of it where it names that.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from fhir import hashes
-from fhir.definitions import reference_parameters, search_parameters, type_number
+from fhir.definitions import (
+    reference_parameters,
+    resource_types,
+    search_parameter,
+)
 from fhir.indexing import own_base
 from fhir.rows import STORED_COLUMNS, stored_of
 from fhir.search.clause import array
 from fhir.search.extractors import Reference, extract
+from fhir.search.params.reference import has_url, refers_by
 from fhir.search.request import Include, SearchRequest
 from fhir.sql import Row, Statement, fetch_all
 from fhir.stored import StoredResource
 
 MAX_INCLUDED: Final = 1000
-MAX_STEPS: Final = 8
+MAX_STEPS: Final = 32
+CUT: Final = (
+    f"At most {MAX_INCLUDED} resources are included on a page, and not all that belong here are:"
+    " ask for smaller pages by `_count`, or for fewer includes."
+)
 _BY_KEY: Final = (
     f"SELECT {STORED_COLUMNS} FROM fhir_resource r WHERE r.self = ANY(%s::bigint[])"
     " AND r.project = %s::integer AND r.content IS NOT NULL ORDER BY r.pk LIMIT %s::integer"
 )
-_BY_REFERENCE: Final = (
+_BY_TOKEN: Final = (
     f"SELECT {STORED_COLUMNS} FROM fhir_resource r WHERE r.project = %s::integer"
-    " AND r.rtype = %s::smallint AND r.content IS NOT NULL AND r.tokens && %s::bigint[]"
-    " ORDER BY r.pk LIMIT %s::integer"
+    " AND r.content IS NOT NULL AND r.tokens && %s::bigint[] ORDER BY r.pk LIMIT %s::integer"
 )
 
+Belongs = Callable[[StoredResource], bool]
 
-def included(
-    request: SearchRequest, matches: Sequence[StoredResource], project: int
-) -> list[StoredResource]:
+
+@dataclass(slots=True)
+class Included:
+    """What was included, each once, and whether something had to be left out."""
+
+    resources: list[StoredResource] = field(default_factory=list)
+    is_cut: bool = False
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one step asks for: keys, tokens, and the canonicals among them with their versions."""
+
+    keys: set[int] = field(default_factory=set)
+    tokens: set[int] = field(default_factory=set)
+    # url → versions asked for; None: whichever there is
+    forward: dict[str, set[str | None]] = field(default_factory=dict)
+    reverse_tokens: set[int] = field(default_factory=set)
+    # (referring type, code) → (url, version) of the resources that may be meant
+    reverse: dict[tuple[str, str], set[tuple[str, str | None]]] = field(default_factory=dict)
+
+
+def included(request: SearchRequest, matches: Sequence[StoredResource], project: int) -> Included:
     """Return what the matches refer to and what refers to them, each once.
 
-    At most 1,000 resources; `:iterate` follows up to eight steps.
+    At most 1,000 resources; `:iterate` goes on with what was found, whatever circles there are.
     """
+    result = Included()
     if not request.includes and not request.revincludes:
-        return []
+        return result
     seen = {match.key for match in matches}
-    result: list[StoredResource] = []
     latest = list(matches)
-    for step in range(MAX_STEPS):
-        room = MAX_INCLUDED - len(result)
-        statements = _statements(request, latest, project, seen, room, first=step == 0)
-        if not statements or room <= 0:
-            break
-        latest = _new(fetch_all(statements), seen, room)
-        result.extend(latest)
+    for number in range(MAX_STEPS):
+        step = _asked(request, latest, first=number == 0)
+        step.keys -= seen
+        latest = _run(step, project, seen)
+        room = MAX_INCLUDED - len(result.resources)
+        result.resources += latest[:room]
+        if len(latest) > room:
+            result.is_cut = True
+            return result
         if not latest:
-            break
+            return result
+    result.is_cut = True
     return result
 
 
-def _statements(
-    request: SearchRequest,
-    sources: Sequence[StoredResource],
-    project: int,
-    seen: set[int],
-    room: int,
-    *,
-    first: bool,
-) -> list[Statement]:
+def _asked(request: SearchRequest, sources: Sequence[StoredResource], *, first: bool) -> _Step:
+    """Return what a step asks for: after the first, only what iterates."""
+    step = _Step()
     forward = [include for include in request.includes if first or include.iterate]
-    wanted = {key for source in sources for key in _referred(source, forward)} - seen
-    statements = []
-    if wanted:
-        params = (array(sorted(wanted)), project, room)
-        statements.append(Statement(_BY_KEY, params, prepare=False))
-    for include in request.revincludes:
-        if first or include.iterate:
-            statements += _reverse(include, sources, project, room)
-    return statements
+    reverse = [include for include in request.revincludes if first or include.iterate]
+    for source in sources:
+        relevant = [i for i in forward if i.source_type in {"", source.resource_type}]
+        if relevant:
+            _add_referred(step, source, relevant)
+        for include in reverse:
+            if include.target_type in {"", source.resource_type}:
+                _add_referring(step, source, include)
+    return step
 
 
-def _referred(source: StoredResource, includes: Sequence[Include]) -> Iterable[int]:
-    """Yield the `self` hashes of what a resource refers to through the includes."""
-    relevant = [i for i in includes if i.source_type in {"", source.resource_type}]
-    if not relevant:
-        return
+def _run(step: _Step, project: int, seen: set[int]) -> list[StoredResource]:
+    """Return what a step finds and nobody has seen, at most one more than there may be."""
+    limit = MAX_INCLUDED + 1
+    asked: list[tuple[Statement, Belongs]] = []
+    if step.keys:
+        params: Sequence[object] = (array(sorted(step.keys)), project, limit)
+        asked.append((Statement(_BY_KEY, params, prepare=False), _anything))
+    if step.tokens:
+        params = (project, array(sorted(step.tokens)), limit)
+        asked.append((Statement(_BY_TOKEN, params, prepare=False), _version_asked(step)))
+    if step.reverse_tokens:
+        params = (project, array(sorted(step.reverse_tokens)), limit)
+        asked.append((Statement(_BY_TOKEN, params, prepare=False), _refers(step)))
+    if not asked:
+        return []
+    found: list[StoredResource] = []
+    results: Sequence[Sequence[Row]] = fetch_all([statement for statement, _ in asked])
+    for rows, (_, belongs) in zip(results, asked, strict=True):
+        for resource in map(stored_of, rows):
+            if resource.key not in seen and belongs(resource):
+                seen.add(resource.key)
+                found.append(resource)
+    return found
+
+
+def _anything(resource: StoredResource) -> bool:
+    return True
+
+
+# --- what a resource refers to --------------------------------------------------------------------
+
+
+def _add_referred(step: _Step, source: StoredResource, includes: Sequence[Include]) -> None:
     for reference in extract(source.resource).references:
-        if reference.type is None or reference.id is None or not _is_local(reference):
-            continue
-        for include in relevant:
-            if include.code in {"", reference.param} and include.target_type in {
-                "",
-                reference.type,
-            }:
-                yield hashes.self_hash(reference.type, reference.id)
+        for include in includes:
+            if include.code not in {"", reference.param}:
+                continue
+            if reference.type and reference.id and _is_local(reference):
+                if include.target_type in {"", reference.type}:
+                    step.keys.add(hashes.self_hash(reference.type, reference.id))
+            elif reference.url:
+                _add_canonical(step, source.resource_type, reference, include)
+
+
+def _add_canonical(step: _Step, resource_type: str, reference: Reference, include: Include) -> None:
+    """Ask for the resources whose `url` a canonical names."""
+    parameter = search_parameter(resource_type, reference.param)
+    if parameter is None or "url" not in refers_by(resource_type, parameter):
+        return
+    targets = [include.target_type] if include.target_type else parameter.targets
+    url = reference.url or ""
+    step.forward.setdefault(url, set()).add(reference.version)
+    for target in targets or resource_types():
+        if has_url(target):
+            step.tokens.add(hashes.uri(url) ^ hashes.param_salt(target, "url"))
+
+
+def _version_asked(step: _Step) -> Belongs:
+    def belongs(resource: StoredResource) -> bool:
+        versions = step.forward.get(str(resource.resource.get("url")), set())
+        return None in versions or resource.resource.get("version") in versions
+
+    return belongs
 
 
 def _is_local(reference: Reference) -> bool:
     return reference.url is None or reference.url.startswith(own_base())
 
 
-def _reverse(
-    include: Include, sources: Sequence[StoredResource], project: int, room: int
-) -> list[Statement]:
-    """Return one statement for each type that may refer to the sources."""
-    tokens: dict[str, set[int]] = {}
-    for source in sources:
-        if include.target_type not in {"", source.resource_type}:
+# --- what refers to a resource --------------------------------------------------------------------
+
+
+def _add_referring(step: _Step, source: StoredResource, include: Include) -> None:
+    for resource_type, code in _reverse_parameters(include, source.resource_type):
+        salt = hashes.param_salt(resource_type, code)
+        step.reverse_tokens.add(source.key ^ salt)
+        parameter = search_parameter(resource_type, code)
+        if parameter is None or "url" not in refers_by(resource_type, parameter):
             continue
-        for resource_type, code in _reverse_parameters(include, source.resource_type):
-            salt = hashes.param_salt(resource_type, code)
-            tokens.setdefault(resource_type, set()).add(source.key ^ salt)
-    return [
-        Statement(
-            _BY_REFERENCE, (project, type_number(name), array(sorted(wanted)), room), prepare=False
-        )
-        for name, wanted in tokens.items()
-    ]
+        url = source.resource.get("url")
+        if isinstance(url, str) and has_url(source.resource_type):
+            step.reverse_tokens.add(hashes.uri(url) ^ salt)
+            named = step.reverse.setdefault((resource_type, code), set())
+            named.add((url, source.resource.get("version")))
 
 
 def _reverse_parameters(include: Include, target: str) -> Sequence[tuple[str, str]]:
@@ -120,18 +195,23 @@ def _reverse_parameters(include: Include, target: str) -> Sequence[tuple[str, st
     return [pair for pair in known if include.source_type in {"", pair[0]}]
 
 
-def _new(results: Sequence[Sequence[Row]], seen: set[int], room: int) -> list[StoredResource]:
-    found: list[StoredResource] = []
-    for row in (row for rows in results for row in rows):
-        resource = stored_of(row)
-        if resource.key in seen or len(found) >= room:
-            continue
-        seen.add(resource.key)
-        found.append(resource)
-    return found
+def _refers(step: _Step) -> Belongs:
+    """Return the test that a canonical which names a version names that of a source."""
 
+    def refers(kind: str, reference: Reference) -> bool:
+        named = step.reverse.get((kind, reference.param))
+        if reference.url is not None and named is not None:
+            versions = {version for url, version in named if url == reference.url}
+            return bool(versions) and (reference.version is None or reference.version in versions)
+        if not (reference.type and reference.id):
+            return False
+        salt = hashes.param_salt(kind, reference.param)
+        return hashes.self_hash(reference.type, reference.id) ^ salt in step.reverse_tokens
 
-def include_names(resource_type: str) -> list[str]:
-    """Return what `_include` may name for a type, for the CapabilityStatement."""
-    known = search_parameters(resource_type).values()
-    return [f"{resource_type}:{p.code}" for p in known if p.type == "reference"]
+    def belongs(resource: StoredResource) -> bool:
+        kind = resource.resource_type
+        if not any(referring == kind for referring, _ in step.reverse):
+            return True
+        return any(refers(kind, reference) for reference in extract(resource.resource).references)
+
+    return belongs

@@ -13,6 +13,8 @@ from fhir.search.sorting import Order, orders
 from fhir.sql import Statement
 
 COLUMNS: Final = "r.pk, r.self, r.rid, r.version, r.updated, r.content"
+# `_total=estimate` counts so many matches; of more it asks the planner.
+EXACT_UP_TO: Final = 1000
 TYPED_COLUMNS: Final = f"{COLUMNS}, r.rtype"
 
 
@@ -91,3 +93,20 @@ def total_statement(*matches: Clause) -> Statement:
     )
     params = [value for found in matches for value in found.params]
     return Statement(f"SELECT {counts}", params, prepare=False)
+
+
+def bounded_total_statement(matches: Sequence[Clause]) -> Statement:
+    """Return the statement that counts matches, of each type no more than can be counted soon."""
+    counts = " + ".join(
+        "(SELECT count(*) FROM (SELECT 1 FROM fhir_resource r"
+        f" WHERE {found.sql} LIMIT {EXACT_UP_TO + 1}) AS first)"
+        for found in matches
+    )
+    params = [value for found in matches for value in found.params]
+    return Statement(f"SELECT {counts}", params, prepare=False)
+
+
+def expectation_statement(matches: Clause) -> Statement:
+    """Return the statement that asks the planner how many rows match."""
+    sql = f"EXPLAIN (FORMAT JSON) SELECT 1 FROM fhir_resource r WHERE {matches.sql}"
+    return Statement(sql, matches.params, prepare=False)

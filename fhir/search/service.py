@@ -8,11 +8,14 @@ from fhir.definitions import type_name
 from fhir.identity import check_type
 from fhir.search.clause import Clause
 from fhir.search.context import SearchContext
-from fhir.search.includes import included
+from fhir.search.includes import CUT, included
 from fhir.search.paging import BEFORE, encode_cursor, is_before, query_of
 from fhir.search.parser import Pairs, parse, parse_pairs
 from fhir.search.query import (
     COLUMNS,
+    EXACT_UP_TO,
+    bounded_total_statement,
+    expectation_statement,
     matching,
     page_statement,
     several_statement,
@@ -42,8 +45,9 @@ class SearchResult:
     """One page of a search.
 
     `total` is None unless asked for; `next_query` and `prev_query` are the queries of the pages
-    beside it or None; `self_query` what was understood; `ignored` what was not (under lenient
-    handling).
+    beside it or None, `first_query` that of the first where there are several; `self_query` what
+    was understood; `ignored` what was not (under lenient handling); `notes` what else the reader
+    must know.
     """
 
     entries: list[StoredResource]
@@ -51,8 +55,10 @@ class SearchResult:
     total: int | None
     next_query: str | None
     prev_query: str | None = None
+    first_query: str | None = None
     self_query: str = ""
     ignored: tuple[Ignored, ...] = ()
+    notes: tuple[str, ...] = ()
     request: SearchRequest = field(default_factory=lambda: SearchRequest(""))
 
 
@@ -102,15 +108,27 @@ def _fetch(
     """Return the total if asked for, the rows of the page in their order, and whether more lie
     in the direction in which it was read."""
     statements = [page] if page else []
-    if page is None or request.total != "none":
+    is_estimate = request.total == "estimate" and page is not None
+    if is_estimate:
+        statements.append(bounded_total_statement(matches))
+    elif page is None or request.total != "none":
         statements.append(total_statement(*matches))
     results = fetch_all(statements)
     total = results[-1][0][0] if page is None or len(results) > 1 else None
+    if is_estimate and total is not None and total > EXACT_UP_TO:
+        total = _estimated(matches)
     found = results[0] if page else []
     rows = found[: request.count]
     if is_before(request.cursor):
         rows.reverse()
     return total, rows, len(found) > request.count
+
+
+def _estimated(matches: Sequence[Clause]) -> int:
+    """Return how many rows the planner of the database expects, by its statistics."""
+    plans = fetch_all([expectation_statement(found) for found in matches])
+    expected = sum(int(rows[0][0][0]["Plan"]["Plan Rows"]) for rows in plans)
+    return max(expected, EXACT_UP_TO + 1)
 
 
 def _result(
@@ -121,14 +139,17 @@ def _result(
 ) -> SearchResult:
     _, project = active_project()
     following, previous = neighbors
+    beside = included(request, entries, project)
     return SearchResult(
         entries=entries,
-        included=included(request, entries, project),
+        included=beside.resources,
         total=total,
         next_query=following,
         prev_query=previous,
+        first_query=query_of(request) if request.cursor or following else None,
         self_query=query_of(request, request.cursor),
         ignored=request.ignored,
+        notes=(CUT,) if beside.is_cut else (),
         request=request,
     )
 
