@@ -231,7 +231,7 @@ ASGI_APPLICATION = "healthcloud.asgi.application"
 # Paths that answer without end, and websockets: both bypass the request threads.
 STREAMING_ROUTES = {"/v1/events/stream": "healthcloud.events.stream.sse_application"}
 # Views that answer plain requests with a known key without the middleware below.
-DIRECT_ROUTES = ["fhir.api.direct.ROUTES"]
+DIRECT_ROUTES = ["fhir.api.direct.ROUTES", "workflows.api.direct.ROUTES"]
 WEBSOCKET_ROUTES = [
     "healthcloud.events.routing.websocket_urlpatterns",
     "fhir.subscriptions.routing.websocket_urlpatterns",

@@ -6,7 +6,8 @@ In the transaction of what gave reason to, so that whatever is committed is also
 from typing import Final
 
 from healthcloud.ledger.models import Queue
-from healthcloud.ledger.services import enqueue
+from healthcloud.ledger.services import enqueue, enqueuing
+from healthcloud.tenancy.pipeline import Statement
 from healthcloud.tenancy.scope import active_scope
 from workflows.models import Lane, LaneStatus, Run
 
@@ -29,6 +30,11 @@ def ask_for(run_id: str, lane_id: str = "") -> None:
         queue=Queue.STEPS,
         dedupe_key=lane_id or run_id,
     )
+
+
+def asking_for(run_id: str) -> Statement:
+    """Return the statement that asks for a run; ring the queue of steps after the commit."""
+    return enqueuing(scope=active_scope(), kind=WORK_KIND, ref=run_id, queue=Queue.STEPS.value)
 
 
 def ask_all(run: Run) -> None:

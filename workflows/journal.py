@@ -81,8 +81,9 @@ class Journal:
         `token` is that of the worker who opens it.
         """
         journal = cls(holder, actor, token)
-        if holder.lane is None and holder.run.token == 0:  # nobody has carried it yet
-            return journal
+        run = holder.run
+        if holder.lane is None and run.token == 0 and run.restarts == 0:
+            return journal  # nobody has carried it yet
         rows = list(step_rows.visible(holder, kind, loops=loops).order_by("sequence", "attempt"))
         for row in rows:
             key = key_of(row.path, row.iteration)

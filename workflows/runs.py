@@ -10,23 +10,26 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db import connection, transaction
 
 from healthcloud.actors import Actor
-from healthcloud.audit.services import record
+from healthcloud.audit.services import ask_for_chain_after_commit, entry, record
 from healthcloud.errors import Conflict, PayloadTooLarge, ValidationFailed
-from healthcloud.events.services import publish
-from healthcloud.tenancy.scope import active_project
-from workflows import queries
+from healthcloud.events.services import announce_after_commit, compose, recording
+from healthcloud.ledger.doorbell import ring_after_commit
+from healthcloud.ledger.models import Queue
+from healthcloud.tenancy.pipeline import Refused, Statement
+from healthcloud.tenancy.scope import active_project, execute, is_direct
+from workflows import published, queries, run_rows, step_rows
 from workflows.admission import TooManyRuns, admit
 from workflows.deciding import InvalidDecision, NotTheirDecision, TaskIsDecided, decide_task
 from workflows.definition import NO_LIMITS, Limits
-from workflows.due import ask, ask_all, ask_for
+from workflows.due import ask_all, ask_for, asking_for
 from workflows.ending import cancel_run
+from workflows.in_place import Carried, carry
 from workflows.inputs import violations
-from workflows.models import Run, Signal, StepRun, StepStatus, WorkflowVersion
-from workflows.parsing import parse
+from workflows.models import Run, Signal, StepRun, StepStatus
+from workflows.published import Published
 from workflows.telling import facts
 
 __all__ = [
@@ -117,28 +120,32 @@ def start(
     trigger: str = "api",
     metadata: Mapping[str, str] | None = None,
     cause: Cause = CALLED,
+    in_place: bool = False,
 ) -> Run:
     """Queue a run of the published version of the workflow with this slug.
 
     With an `idempotency_key` that was used for this workflow before, the run of then is
-    returned. Raises WorkflowNotFound, NotPublished, InvalidInput, InputTooLarge, TooManyRuns,
-    TooDeep.
+    returned. `in_place` carries a run of quick steps to its end before it is written, so that it
+    is over when it is there. In a direct scope all is one group of statements, for a workflow
+    that this process knows. Raises WorkflowNotFound, NotPublished, InvalidInput, InputTooLarge,
+    TooManyRuns, TooDeep; NotRemembered and Refused in a direct scope.
     """
-    found = queries.workflow(workflow)
-    version = queries.version(found)
+    found = published.find(workflow)
     if cause.depth > MAX_DEPTH:
         raise TooDeep(found.slug)
-    _check_input(version.definition.get("input_schema") or {}, input)
+    _check_input(found.version.input_schema, input)
+    if is_direct() and found.limits != NO_LIMITS:
+        raise published.NotRemembered(workflow)
     patient = input.get("patient_id")
     kind = {"kind": trigger, **cause.facts}
-    limits = _limits(version)
-    admission = admit(found.id, found.slug, limits, {"input": dict(input), "trigger": kind})
+    roots = {"input": dict(input), "trigger": kind}
+    admission = admit(found.workflow_id, found.slug, found.limits, roots)
     run = Run(
         project_id=found.project_id,
-        workflow=found,
-        version=version,
+        workflow_id=found.workflow_id,
+        version_id=found.version_id,
         slug=found.slug,
-        number=version.number,
+        number=found.number,
         trigger=kind,
         trigger_kind=trigger,
         input=dict(input),
@@ -151,30 +158,45 @@ def start(
         depth=cause.depth,
         limit_key=admission.key,
         held=admission.held,
-        deadline_at=_deadline(limits, now),
+        deadline_at=_deadline(found.limits, now),
         created_at=now,
     )
-    earlier = _insert(run)
-    if earlier is not None:
-        return earlier
+    carried = carry(run, found, now) if in_place else None
+    if not _write(run, found, actor, now, carried or Carried()):
+        return Run.objects.get(workflow=run.workflow_id, idempotency_key=run.idempotency_key)
     for replaced in admission.replaced:
         cancel(run_id=replaced, actor=actor, now=now)
-    if not run.held:
-        ask(run)
-    publish(
-        type="workflow.started", payload=facts(run) | {"trigger": trigger}, actor=actor, now=now
-    )
-    note("workflow.run", run, actor, now)
     return run
 
 
-def _limits(version: WorkflowVersion) -> Limits:
-    """Return the limits of a version, without parsing all of it for each start."""
-    definition = version.definition
-    if "concurrency" not in definition and "timeout" not in definition:
-        return NO_LIMITS
-    parsed = parse(definition).definition
-    return parsed.limits if parsed is not None else NO_LIMITS
+def _write(run: Run, found: Published, actor: Actor, now: datetime, carried: Carried) -> bool:
+    """Write a run with all that belongs to its start; False if its key was used before."""
+    if run.idempotency_key is None:
+        statements = [run_rows.inserting(run, published.still(found))]
+    else:
+        statements = []
+        if not execute([run_rows.inserting_once(run)])[0]:
+            return False
+    if carried.steps:
+        statements.append(step_rows.inserting(carried.steps))
+    told = facts(run) | {"trigger": run.trigger_kind}
+    started = compose("workflow.started", told, now, actor)
+    statements += recording([started, *carried.events])
+    asked = len(statements) - 1
+    statements.append(_noted("workflow.run", run, actor, now))
+    if not run.held and not run.final:
+        statements.append(asking_for(run.id))
+    try:
+        rows = execute(statements)
+    except Refused:
+        published.forget(found)
+        raise
+    run._state.adding, run._state.db = False, connection.alias
+    if not run.held and not run.final:
+        ring_after_commit(Queue.STEPS)
+    announce_after_commit(rows[asked])
+    ask_for_chain_after_commit()
+    return True
 
 
 def _deadline(limits: Limits, now: datetime) -> datetime | None:
@@ -264,26 +286,23 @@ def locked(run_id: str) -> Run:
     return found
 
 
-def _insert(run: Run) -> Run | None:
-    """Insert the run; return the run that used the same key before, if there is one."""
-    if run.idempotency_key is None:
-        run.save(force_insert=True)
-        return None
-    try:
-        with transaction.atomic():
-            run.save(force_insert=True)
-    except IntegrityError:
-        key = Q(workflow=run.workflow_id, idempotency_key=run.idempotency_key)
-        return Run.objects.get(key)
-    return None
-
-
 def _check_input(schema: Mapping[str, Any], value: Mapping[str, Any]) -> None:
     if len(json.dumps(value)) > MAX_INPUT_BYTES:
         raise InputTooLarge
     problems = violations(schema, dict(value))
     if problems:
         raise InvalidInput(problems)
+
+
+def _noted(action: str, run: Run, actor: Actor, now: datetime) -> Statement:
+    return entry(
+        actor=actor,
+        action=action,
+        target_type="workflow_run",
+        target_id=run.id,
+        now=now,
+        details={"workflow_id": run.slug},
+    )
 
 
 def note(action: str, run: Run, actor: Actor, now: datetime, **details: object) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.db.models import Q, QuerySet
 
 from healthcloud.tenancy.batch import send_later
+from healthcloud.tenancy.pipeline import Statement
 from workflows import lanes, stored
 from workflows.lanes import Holder
 from workflows.models import StepRun
@@ -43,6 +44,22 @@ _ROW: Final = (
     "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
     " %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s)"
 )
+# The same for any number of rows with one plan: a list for each column.
+_INSERT_MANY: Final = """
+INSERT INTO workflows_steprun (project_id, id, run_id, sequence, step, path, kind, iteration, lane,
+                               sensitive, attempt, status, superseded, input, output, error,
+                               waiting, due_at, started_at, finished_at)
+SELECT project_id, id, run_id, sequence::integer, step, path, kind, iteration, lane,
+       sensitive::boolean, attempt::integer, status, superseded::boolean, input::jsonb,
+       output::jsonb, error::jsonb, waiting::jsonb, due_at::timestamptz, started_at::timestamptz,
+       finished_at::timestamptz
+  FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+              %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+              %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+       AS rows (project_id, id, run_id, sequence, step, path, kind, iteration, lane, sensitive,
+                attempt, status, superseded, input, output, error, waiting, due_at, started_at,
+                finished_at)
+"""
 _UPDATE_STEP: Final = """
 UPDATE workflows_steprun
    SET status = %s, output = %s::jsonb, error = %s::jsonb, waiting = %s::jsonb, due_at = %s,
@@ -56,6 +73,13 @@ def insert(rows: Sequence[StepRun]) -> None:
     if rows:
         statement = _INSERT_STEPS.format(", ".join([_ROW] * len(rows)))
         send_later(statement, [value for row in rows for value in _values(row)])
+
+
+def inserting(rows: Sequence[StepRun]) -> Statement:
+    """Return the statement that writes new rows, for who writes in one group of statements."""
+    columns = zip(*(_values(row) for row in rows), strict=True)
+    texts = [[None if value is None else str(value) for value in column] for column in columns]
+    return Statement(_INSERT_MANY, texts, prepare=True)
 
 
 def update(row: StepRun) -> None:

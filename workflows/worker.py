@@ -7,7 +7,6 @@ the run to the next one, which finds in the rows how far it came.
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache
 from typing import Final
 
 from django.utils import timezone
@@ -16,12 +15,11 @@ from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome
 from healthcloud.tenancy.scope import tenant_scope
 from workflows import lanes
 from workflows.carrier import Carrier, Clock
-from workflows.definition import Definition
 from workflows.ending import actor_of, end_run
 from workflows.journal import Journal, RunEnded
 from workflows.lanes import Holder
 from workflows.models import FINAL, LANE_FINAL, Lane, LaneStatus, Run, RunStatus
-from workflows.parsing import parse
+from workflows.published import version_of
 from workflows.sitting import Overtaken, Sitting
 from workflows.state import StepError
 
@@ -72,7 +70,7 @@ def _sit(work: ClaimedWork, clock: Clock, read: Read) -> Outcome:
             sitting.commit()
             return Done()
         run = holder.run
-        definition = _definition(work.scope.schema, run.version_id)
+        definition = version_of(work.scope.schema, run.version_id).definition
         place = holder.place
         kind = definition.at(place.path).kind if definition and place else ""
         loops = definition is None or definition.loops_in(place.path if place else "")
@@ -151,11 +149,3 @@ def give_up_lane(work: ClaimedWork, error: str) -> None:
         lane.finished_at = timezone.now()
         lane.save(update_fields=["status", "error", "finished_at"])
         lanes.count_in(lane)
-
-
-@lru_cache(maxsize=256)
-def _definition(schema: str, version_id: str) -> Definition | None:
-    """Return a version's parsed definition; versions never change, so it is kept."""
-    from workflows.models import WorkflowVersion
-
-    return parse(WorkflowVersion.objects.get(id=version_id).definition).definition

@@ -274,12 +274,12 @@ class PlatformView(APIView):
 
         if key is not None and own:
             return idempotency.run_apart(self._idempotent_request(key), call, scope=self.scope)
-        with nullcontext() if own else self._entered(readonly=method in self.readonly):
+        with nullcontext() if own else self.entered(readonly=method in self.readonly):
             if key is not None:
                 return idempotency.run(self._idempotent_request(key), call)
             return call()
 
-    def _entered(self, *, readonly: bool) -> AbstractContextManager[Scope]:
+    def entered(self, *, readonly: bool = False) -> AbstractContextManager[Scope]:
         """Enter the tenant: in a transaction, or directly for a caller who was remembered."""
         if self.principal.guard is None:
             return tenant_scope(self.scope, readonly=readonly)

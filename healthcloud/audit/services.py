@@ -81,6 +81,27 @@ def record(
     return event
 
 
+def entry(
+    *,
+    actor: Actor,
+    action: str,
+    target_type: str,
+    target_id: str,
+    now: datetime,
+    details: Mapping[str, object],
+) -> Statement:
+    """Return the statement that records a success, for who writes in one group of statements.
+
+    Call `ask_for_chain_after_commit` with it.
+    """
+    values = (
+        *(new_audit_event_id(), active_scope().project_id or ""),
+        *(actor.kind, actor.id, actor.label[:200], action, target_type, target_id, "success"),
+        *(json.dumps(details), current_request_id(), now),
+    )
+    return Statement(_INSERT, values, prepare=True)
+
+
 def recording(
     *,
     source: str,

@@ -12,10 +12,11 @@ from healthcloud.api.request_ids import current_request_id
 from healthcloud.events import catalog, doorbell
 from healthcloud.events.catalog import Severity
 from healthcloud.events.models import Event, new_event_id
-from healthcloud.ledger.doorbell import ring
+from healthcloud.ledger.doorbell import ring, ring_after_commit
 from healthcloud.ledger.models import Queue
 from healthcloud.tenancy.backend.ahead import Rows
 from healthcloud.tenancy.batch import send_later
+from healthcloud.tenancy.pipeline import Statement
 from healthcloud.tenancy.scope import Scope, active_scope
 
 DISPATCH_KIND: Final = "events.dispatch"
@@ -31,6 +32,18 @@ SELECT 1 FROM (SELECT FROM events_listener LIMIT 1) awaited CROSS JOIN LATERAL
                           pg_current_xact_id()::text)
 """
 _ROW: Final = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+# The same for any number of events with one plan: a list for each column.
+_INSERT_MANY: Final = """
+INSERT INTO events_event (event_id, project_id, type, source, severity, payload, actor_kind,
+                          actor_id, request_id, causation_id, created_at)
+SELECT event_id, project_id, type, source, severity, payload::jsonb, actor_kind, actor_id,
+       request_id, causation_id, created_at::timestamptz
+  FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+              %s::text[], %s::text[], %s::text[], %s::text[])
+       WITH ORDINALITY AS happened (event_id, project_id, type, source, severity, payload,
+                                    actor_kind, actor_id, request_id, causation_id, created_at, n)
+ ORDER BY n
+"""
 
 Happening = tuple[str, Mapping[str, object], datetime]
 """The type, payload and time of an event."""
@@ -72,6 +85,46 @@ def publish_all(happenings: Sequence[Happening], *, actor: Actor) -> list[Event]
     if events:
         _record(events, active_scope())
     return events
+
+
+def compose(
+    type: str,
+    payload: Mapping[str, object],
+    now: datetime,
+    actor: Actor,
+    severity: Severity | None = None,
+) -> Event:
+    """Return an event that `publish_composed` or `recording` writes; raises as `publish` does."""
+    event = _event(type, payload, actor, now)
+    event.severity = severity or event.severity
+    return event
+
+
+def publish_composed(events: Sequence[Event]) -> None:
+    """Publish composed events, as `publish` does."""
+    _record(events, active_scope())
+
+
+def recording(events: Sequence[Event]) -> list[Statement]:
+    """Return two statements that publish composed events; `announce_after_commit` goes with them.
+
+    For who writes in one group of statements; the rows of the second are for the announcement.
+    """
+    columns = zip(*(_values(event) for event in events), strict=True)
+    texts = [[str(value) for value in column] for column in columns]
+    scope = active_scope()
+    owner = (scope.organization_id, scope.environment_id, scope.environment, scope.schema)
+    return [
+        Statement(_INSERT_MANY, texts, prepare=True),
+        Statement(_ASK, (*owner, DISPATCH_KIND, Queue.CONTROL.value), prepare=True),
+    ]
+
+
+def announce_after_commit(asked: Sequence[object]) -> None:
+    """Tell those who wait for events, once they are committed."""
+    if asked:
+        ring_after_commit(Queue.CONTROL)
+    doorbell.ring_after_commit(active_scope().schema)
 
 
 def _event(type_: str, payload: Mapping[str, object], actor: Actor, now: datetime) -> Event:

@@ -14,6 +14,7 @@ from django.db import DatabaseError, connection
 
 from healthcloud.ledger.handlers import ClaimedWork
 from healthcloud.tenancy.batch import send_later
+from healthcloud.tenancy.pipeline import NOT_HELD
 from healthcloud.tenancy.scope import Scope
 
 _CLAIM: Final = "SELECT * FROM public.ledger_claim(%s, %s, %s, %s, %s)"
@@ -39,7 +40,6 @@ UPDATE public.ledger_duework
    SET state = 'dead', lease_until = NULL, rung_at = NULL, last_error = %s
  WHERE id = %s AND token = %s AND state = 'running'
 """
-_LOST: Final = "HC001"  # raised by must_hold
 _bounded: WeakKeyDictionary[object, str] = WeakKeyDictionary()  # connection → its bound
 
 
@@ -96,7 +96,7 @@ def finish_with_commit(work: ClaimedWork, then: Callable[[bool], object]) -> Non
 
 def in_other_hands(error: DatabaseError) -> bool:
     """Say whether a transaction failed because someone else holds the work or its row."""
-    return getattr(error.__cause__, "sqlstate", None) == _LOST
+    return getattr(error.__cause__, "sqlstate", None) == NOT_HELD
 
 
 def release(work: ClaimedWork, *, due_at: datetime | None, error: str) -> bool | None:

@@ -88,6 +88,16 @@ def _ring_if_due(queue: str, rows: Rows) -> None:
         doorbell.ring(queue)
 
 
+def enqueuing(*, scope: Scope, kind: str, ref: str, queue: str) -> Statement:
+    """Return the statement that asks for work at once, one row a `ref`, as `enqueue` does.
+
+    For who writes in one group of statements; ring the queue after the commit.
+    """
+    owner = (scope.organization_id, scope.environment_id, scope.environment, scope.schema)
+    work = (scope.project_id, scope.project_number, kind, ref, queue, None, ref)
+    return Statement(_ENQUEUE, (*owner, *work), prepare=True)
+
+
 def asking(*, scope: Scope, kind: str, ref: str) -> Statement:
     """Return a row source that enqueues work at once when a statement reads it, once per `ref`.
 

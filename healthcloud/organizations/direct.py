@@ -21,6 +21,7 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -79,6 +80,8 @@ class DirectApplication:
         if response is None:
             environ["wsgi.input"].seek(0)
             return None
+        if isinstance(response, SimpleTemplateResponse):  # such as REST framework's
+            response.render()
         _put_headers(request, response)
         usage.note(response)
         name = _route_name(environ["PATH_INFO"], route)

@@ -34,6 +34,7 @@ _DIMENSION: Final = struct.Struct(">ii")  # length, first index
 _LENGTH: Final = struct.Struct(">i")
 _NULL: Final = _LENGTH.pack(-1)
 _numbers: Final = itertools.count()
+NOT_HELD: Final = "HC001"  # raised by the database's function must_hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Statement:
 
 
 class Refused(RuntimeError):
-    """The guard of a group, its first statement, found no row: nothing of the group counts."""
+    """What a group rests on is not so any more, by its guard or `must_hold`: none of it counts."""
 
 
 @dataclass(slots=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import cast
 
+import psycopg
 from django.db import connection, transaction
 
 from healthcloud.errors import BadRequest
 from healthcloud.tenancy.backend.base import DatabaseWrapper
 from healthcloud.tenancy.context import ALL_PROJECT_NUMBERS, ALL_PROJECTS, Context
-from healthcloud.tenancy.pipeline import Refused, Row, Session, Statement, run
+from healthcloud.tenancy.pipeline import NOT_HELD, Refused, Row, Session, Statement, run
 
 
 class NoTenantScope(RuntimeError):
@@ -172,7 +173,8 @@ def execute(statements: Sequence[Statement]) -> list[list[Row]]:
     """Run statements in one round trip and return the rows of each (empty for commands).
 
     Inside `tenant_scope` they are part of its transaction. Inside `direct_scope` they enter the
-    tenant themselves and are a transaction of their own.
+    tenant themselves and are a transaction of their own; a statement of which `must_hold` says
+    that its row has changed then raises Refused, as the guard does.
     """
     wrapper = cast(DatabaseWrapper, connection)
     entry = _entry.get()
@@ -199,6 +201,16 @@ def _run_directly(
     except Refused:
         entry.groups -= 1
         raise
+    except psycopg.Error as error:
+        if error.sqlstate != NOT_HELD:
+            raise
+        entry.groups -= 1  # a statement found its row changed, so all of them are undone
+        raise Refused from error
+
+
+def is_direct() -> bool:
+    """Return whether this is a `direct_scope`, which has no transaction to read in."""
+    return _entry.get() is not None
 
 
 def active_scope() -> Scope:

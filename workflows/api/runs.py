@@ -8,7 +8,6 @@ from rest_framework.response import Response
 
 from healthcloud.api.pagination import paginate
 from healthcloud.api.views import PlatformView
-from healthcloud.tenancy.scope import tenant_scope
 from workflows import observing, queries, retrying, runs
 from workflows.api import represent
 from workflows.api.bodies import RerunBody, RetryBody, RunBody, SignalBody
@@ -27,15 +26,16 @@ class StartRun(PlatformView):
     def post(self, request: Request) -> Response:
         """Start a run: 202 with the queued run, or with `wait` 200 with the finished one."""
         data: dict[str, Any] = self.validated(RunBody)
-        with tenant_scope(self.scope):
+        seconds = seconds_wanted(request, data.get("wait"))
+        with self.entered():
             run = runs.start(
                 actor=self.actor,
                 workflow=data["workflow_id"],
                 input=data.get("input", {}),
                 metadata=data.get("metadata"),
                 now=self.now,
+                in_place=seconds > 0,
             )
-        seconds = seconds_wanted(request, data.get("wait"))
         run = wait_for(run, scope=self.scope, seconds=seconds)
         return Response(represent.run(run), status=200 if run.final else 202)
 

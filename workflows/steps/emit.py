@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from healthcloud.events.services import publish
+from healthcloud.events.models import Event
+from healthcloud.events.services import compose, publish_composed
 from workflows.availability import may_emit
 from workflows.steps.errors import InvalidArgument
 from workflows.steps.registry import Call, register
@@ -10,20 +11,26 @@ from workflows.steps.registry import Call, register
 
 def emit(call: Call) -> dict[str, Any]:
     """Publish an event of the workflow's own, in the step's transaction."""
+    event = composed(call)
+    publish_composed([event])
+    return output_of(event)
+
+
+def composed(call: Call) -> Event:
+    """Return the event of a step, not published yet; raises InvalidArgument, InvalidPayload."""
     payload = call.arguments.get("payload") or {}
     if not isinstance(payload, dict):
         raise InvalidArgument("with.payload must be an object of ids and facts")
     type_ = call.arguments["type"]
     if not may_emit(type_):
         raise InvalidArgument(f"`{type_}` is published by the platform only")
-    event = publish(
-        type=type_,
-        payload={**payload, "run_id": call.run.id},
-        actor=call.actor,
-        now=call.now,
-        severity=call.arguments.get("severity"),
-    )
-    return {"event_id": event.event_id, "type": type_}
+    severity = call.arguments.get("severity")
+    return compose(type_, {**payload, "run_id": call.run.id}, call.now, call.actor, severity)
+
+
+def output_of(event: Event) -> dict[str, Any]:
+    """Return the output of the step that published an event."""
+    return {"event_id": event.event_id, "type": event.type}
 
 
 register("emit", emit)

@@ -1,0 +1,144 @@
+"""Runs that are over before they are written: carried by who starts them, in the start's commit.
+
+A run of steps that are data or rows of our own needs no worker: it is decided in memory, and
+committed whole, its steps, its events and its end together with its start. Nobody can see it half
+done, and a process that dies before the commit leaves nothing of it. What turns out to be more
+than that (an error that a worker would treat, too much data, too long) is handed over: nothing
+was written, so the run is queued as any other and a worker begins it afresh.
+"""
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from django.utils import timezone
+
+from healthcloud.errors import HealthCloudError
+from healthcloud.events.models import Event
+from healthcloud.events.services import compose
+from healthcloud.ledger.handlers import ClaimedWork, Lease, Outcome, Settled
+from healthcloud.tenancy.scope import active_scope
+from workflows.carrier import Carrier
+from workflows.due import WORK_KIND
+from workflows.ending import actor_of
+from workflows.engine import Action, Execute, Json, Record
+from workflows.journal import Journal
+from workflows.lanes import Holder
+from workflows.models import Run, StepRun, StepStatus
+from workflows.published import Published, note_slow
+from workflows.sitting import Sitting
+from workflows.step_rows import as_json
+from workflows.steps.emit import composed, output_of
+from workflows.steps.errors import InvalidArgument
+from workflows.stored import INLINE_BYTES
+from workflows.telling import ending
+
+SECONDS: Final = 0.05  # of computing, after which a worker may do it
+
+
+class HandOver(Exception):
+    """A worker has to do it."""
+
+
+class TooSlow(HandOver):
+    """The steps take long."""
+
+
+@dataclass(slots=True)
+class _Patience(Lease):
+    """The hold on a run that nobody else can know of, for as long as the caller has patience."""
+
+    until: float = 0.0
+
+    def check(self) -> None:
+        """Raise TooSlow when the time is up."""
+        if time.thread_time() > self.until:
+            raise TooSlow
+
+
+@dataclass(slots=True)
+class Carried:
+    """What a run did: rows and events that are not written yet."""
+
+    steps: list[StepRun] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+
+def carry(run: Run, found: Published, now: datetime) -> Carried | None:
+    """Carry a run that is not written to its end; return None, the run unchanged, if that fails."""
+    if not found.is_quick:
+        return None
+    try:
+        return _Desk(run, found, now).done()
+    except TooSlow:
+        note_slow(found)
+    except HandOver:
+        pass
+    return None
+
+
+class _Desk(Carrier):
+    """Carries a run in memory: a carrier whose commits never happen."""
+
+    def __init__(self, run: Run, found: Published, now: datetime) -> None:
+        scope = active_scope()
+        lease = _Patience(until=time.thread_time() + SECONDS)
+        work = ClaimedWork(0, scope, WORK_KIND, run.id, 0, 1, now, lease=lease)
+        journal = Journal(Holder(run), actor_of(run))
+        state = journal.state(scope, now)
+        super().__init__(
+            work, Sitting(scope), journal, state, found.version.definition, timezone.now
+        )
+        self.carried = Carried()
+        self.began = now
+
+    def done(self) -> Carried:
+        """Go to the end and return what happened on the way."""
+        self.go()
+        if any(_is_large(row) for row in self.journal.fresh):
+            raise HandOver
+        self.carried.steps = self.journal.fresh
+        return self.carried
+
+    def put_down(self, action: Action) -> None:
+        """Note a step that is data; a worker does all else."""
+        if not isinstance(action, Record) or action.closes:
+            raise HandOver
+        self.record(action)
+
+    def execute(self, action: Execute) -> None:
+        """Compose the event of an `emit`."""
+        call = self.call(action)
+        row = self.journal.begin(action.step, action.attempt, action.arguments, call.now)
+        try:
+            event = composed(call)
+        except (HealthCloudError, InvalidArgument) as error:
+            raise HandOver from error
+        self.tell()
+        self.carried.events.append(event)
+        output = output_of(event)
+        if self.journal.measured(output) is not None:
+            raise HandOver
+        self.journal.end(row, StepStatus.SUCCEEDED, self.clock(), output=output)
+        self.note(action.key, "succeeded", action.attempt, output=output)
+
+    def finish(self, status: str, *, output: object = None, error: Json | None = None) -> Outcome:
+        """Note the end of the run."""
+        run = self.run
+        run.status, run.output, run.error = status, output, error
+        run.started_at, run.finished_at = self.began, self.clock()
+        run.size = self.journal.written
+        self.journal.events.append(ending(run))
+        self.tell()
+        return Settled()
+
+    def tell(self) -> None:
+        """Compose what the journal has to tell."""
+        events, self.journal.events = self.journal.events, []
+        self.carried.events += [compose(*event, self.journal.actor) for event in events]
+
+
+def _is_large(row: StepRun) -> bool:
+    """Return whether a step has values that are kept apart from its row."""
+    return any(len(as_json(value) or "") > INLINE_BYTES for value in (row.input, row.output))

@@ -1,0 +1,145 @@
+"""The published version of a workflow, as a start needs it: read at once, parsed once, remembered.
+
+What a process has read it keeps with the `xmin` of the workflow's row, which any change of the
+workflow changes. A start that uses what was kept writes its run only if that still is the row.
+"""
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from django.db import connection
+
+from healthcloud.tenancy.pipeline import Statement
+from healthcloud.tenancy.scope import active_project, active_scope, is_direct
+from workflows.definition import NO_LIMITS, Definition, Limits
+from workflows.models import WorkflowVersion
+from workflows.parsing import parse
+from workflows.queries import NotPublished, VersionNotFound, WorkflowNotFound
+
+# What is nothing but data, or rows that commit with the run: all that a run in place may do.
+PLAIN: Final = frozenset({"transform", "decision", "fail", "stop", "emit"})
+_REMEMBERED: Final = 1000
+_SLOW_SECONDS: Final = 60.0
+_FIND: Final = """
+SELECT w.id, w.xmin::text, w.published_number, v.id
+  FROM workflows_workflow w
+  LEFT JOIN workflows_workflowversion v
+    ON v.workflow_id = w.id AND v.number = w.published_number
+ WHERE w.project_id = %s AND w.slug = %s AND w.deleted_at IS NULL
+"""
+ALWAYS: Final = Statement("FROM (SELECT) always")
+_slow_until: dict[str, float] = {}  # version → when a run of it may be tried in place again
+
+
+class NotRemembered(LookupError):
+    """This process has not read the workflow yet, and may not read in a direct scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What is in a published version, which never changes.
+
+    `definition` is None where it can't be read any more. `is_plain` when a run of it needs
+    nobody but who starts it.
+    """
+
+    input_schema: dict[str, Any]
+    definition: Definition | None
+    is_plain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The published version of a workflow; `stamp` is the version of the row that says so."""
+
+    workflow_id: str
+    stamp: str
+    slug: str
+    project_id: str
+    version_id: str
+    number: int
+    version: Version
+
+    @property
+    def limits(self) -> Limits:
+        """Return how many runs may go on at once, and for how long."""
+        definition = self.version.definition
+        return NO_LIMITS if definition is None else definition.limits
+
+    @property
+    def is_quick(self) -> bool:
+        """Return whether a run may be carried where it is started, before it is written."""
+        return self.version.is_plain and time.monotonic() >= _slow_until.get(self.version_id, 0.0)
+
+
+_remembered: dict[tuple[str, str, str], Published] = {}
+
+
+def find(slug: str) -> Published:
+    """Return the published version of the active project's workflow.
+
+    Raises WorkflowNotFound, NotPublished; NotRemembered in a direct scope.
+    """
+    project_id, _ = active_project()
+    place = (active_scope().schema, project_id, slug)
+    if is_direct():
+        found = _remembered.get(place)
+        if found is None:
+            raise NotRemembered(slug)
+        return found
+    found = _read(*place)
+    if len(_remembered) >= _REMEMBERED:
+        _remembered.clear()
+    _remembered[place] = found
+    return found
+
+
+def forget(found: Published) -> None:
+    """Forget what turned out to have changed."""
+    _remembered.pop((active_scope().schema, found.project_id, found.slug), None)
+
+
+def note_slow(found: Published) -> None:
+    """Leave the runs of this version to workers for a while."""
+    _slow_until[found.version_id] = time.monotonic() + _SLOW_SECONDS
+
+
+def still(found: Published) -> Statement:
+    """Return a row source, from FROM on: one row as long as what was remembered is true."""
+    if not is_direct():
+        return ALWAYS  # it was read in this transaction
+    sql = "FROM workflows_workflow w WHERE w.id = %s AND w.xmin = %s AND w.deleted_at IS NULL"
+    return Statement(sql, (found.workflow_id, found.stamp))
+
+
+@lru_cache(maxsize=512)
+def version_of(schema: str, version_id: str) -> Version:
+    """Return what is in a version of a tenant; inside its scope."""
+    source = WorkflowVersion.objects.get(id=version_id).definition
+    definition = parse(source).definition
+    is_plain = definition is not None and _is_plain(definition)
+    return Version(source.get("input_schema") or {}, definition, is_plain)
+
+
+def _is_plain(definition: Definition) -> bool:
+    """Return whether nothing in a definition waits, calls, is limited, kept or forgotten."""
+    return definition.limits == NO_LIMITS and all(
+        step.kind in PLAIN and not step.sensitive and step.cache is None for step in definition.all
+    )
+
+
+def _read(schema: str, project_id: str, slug: str) -> Published:
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, [project_id, slug])
+        row = cursor.fetchone()
+    if row is None:
+        raise WorkflowNotFound(slug)
+    workflow_id, stamp, number, version_id = row
+    if number is None:
+        raise NotPublished(slug)
+    if version_id is None:
+        raise VersionNotFound(slug, number)
+    version = version_of(schema, version_id)
+    return Published(workflow_id, stamp, slug, project_id, version_id, number, version)
