@@ -96,8 +96,6 @@ class _Desk(Carrier):
     def done(self) -> Carried:
         """Go to the end and return what happened on the way."""
         self.go()
-        if any(_is_large(row) for row in self.journal.fresh):
-            raise HandOver
         self.carried.steps = self.journal.fresh
         return self.carried
 
@@ -124,7 +122,9 @@ class _Desk(Carrier):
         self.note(action.key, "succeeded", action.attempt, output=output)
 
     def finish(self, status: str, *, output: object = None, error: Json | None = None) -> Outcome:
-        """Note the end of the run."""
+        """Note the end of the run, which nothing can stop any more."""
+        if any(_is_large(row) for row in self.journal.fresh):
+            raise HandOver
         run = self.run
         run.status, run.output, run.error = status, output, error
         run.started_at, run.finished_at = self.began, self.clock()
