@@ -16,6 +16,7 @@ from fhir.api.outcomes import outcome_of
 from fhir.documents import JsonObject, ParsedResource, instant, parse
 from fhir.interactions.batch import batch
 from fhir.interactions.bundle import Answer, Entry, response_bundle
+from fhir.interactions.provenance import read_provenance, record_provenance
 from fhir.interactions.transaction import transaction
 from healthcloud.actors import Actor
 from healthcloud.api.errors import describe
@@ -33,15 +34,18 @@ def defer(
     scopes: Iterable[str],
     actor: Actor,
     now: datetime,
+    provenance: str | None = None,
 ) -> jobs.Job:
     """Ask for a batch or transaction to be done, and return the job.
 
     The caller has made sure that every entry is allowed; `scopes` are what it takes to see the
-    answers, `wish` what they hold (as `Prefer: return` has it).
+    answers, `wish` what they hold (as `Prefer: return` has it),
+    `provenance` the header X-Provenance.
     """
     request: JsonObject = {
         "bundle": bundle.text.decode(),
         "wish": wish,
+        "provenance": provenance,
         "base": base,
         "time": instant(now),
     }
@@ -65,6 +69,7 @@ def answer_bundle(job: jobs.Job, now: datetime) -> jobs.Step:
             permit=_permit,
             operate=calls,
         )
+    _record_provenance(job, [answer.location for answer in answers if answer.is_new], now)
     _write_output(job, kind, answers)
     address, base = str(job.request["base"]), f"{job.request['base']}/_jobs/{job.id}"
     return jobs.Finished(
@@ -82,6 +87,14 @@ def _write_output(job: jobs.Job, kind: str, answers: list[Answer]) -> None:
     body = response_bundle(f"{kind}-response", answers, wish=str(job.request["wish"]))
     line = msgspec.json.format(body, indent=-1)
     jobs.add_file(job.id, role="output", type="Bundle", count=len(answers), content=line + b"\n")
+
+
+def _record_provenance(job: jobs.Job, references: list[str], now: datetime) -> None:
+    header = job.request.get("provenance")
+    if header and references:
+        record_provenance(
+            provenance=read_provenance(header), references=references, actor=job.actor, now=now
+        )
 
 
 def _failed(error: Exception) -> tuple[int, JsonObject]:

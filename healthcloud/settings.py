@@ -397,6 +397,8 @@ WORKFLOW_HTTP_HOSTS = [
 ]
 # How long runs of workflows are kept after their end.
 RUN_RETENTION_DAYS = env_int("HEALTHCLOUD_RUN_RETENTION_DAYS", default=365)
+# Whether a conditional delete that matches several resources deletes all of them, or is refused.
+FHIR_CONDITIONAL_DELETE = env("HEALTHCLOUD_FHIR_CONDITIONAL_DELETE", "single")
 # Where spans of workflow steps are sent (OTLP over HTTP), such as http://collector:4318/v1/traces.
 OTEL_TRACES_ENDPOINT = env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
 

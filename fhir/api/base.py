@@ -13,6 +13,7 @@ from rest_framework.request import Request
 
 from fhir.accesses import Access, Outcome, record
 from fhir.api.access import require, require_subscription, require_verb
+from fhir.api.binaries import SECURITY_CONTEXT, from_raw, is_raw
 from fhir.api.interactions import VERB_OF, access_of
 from fhir.api.negotiation import (
     CONTENT_TYPES,
@@ -25,6 +26,7 @@ from fhir.api.negotiation import (
 from fhir.api.outcomes import information, outcome_of
 from fhir.codecs.xml import from_xml, to_xml
 from fhir.documents import JsonObject, parse
+from fhir.errors import NotSupported
 from fhir.interactions.provenance import read_provenance, record_provenance
 from fhir.stored import StoredResource
 from fhir.writing import refuse_invalid
@@ -54,6 +56,8 @@ class FhirView(PlatformView):
     readonly: ClassVar[frozenset[str]] = _READS
     format: Format = "json"
     """What the client accepts."""
+    deferrable: ClassVar[frozenset[str]] = frozenset()
+    """Methods that only read, and are answered later where the client prefers it."""
     audited: ClassVar[bool] = True
     """Whether an access goes into the trail; not where nothing of a project is shown."""
     implied: ClassVar[Mapping[str, str]] = {}
@@ -99,6 +103,8 @@ class FhirView(PlatformView):
     def _handle(self, handler: Handler, *args: object, **kwargs: object) -> HttpResponseBase:
         """Call the handler and record what it read, in the same transaction."""
         method = self._method()
+        if method in self.deferrable and "respond-async" in self.prefer:
+            handler = self._later
         if not self.audited or self._principal is None or method not in self.readonly:
             return super()._handle(handler, *args, **kwargs)
         apart = method in self.own_transaction
@@ -111,6 +117,14 @@ class FhirView(PlatformView):
             return response
 
         return super()._handle(read, *args, **kwargs)
+
+    def _later(self, request: Request, *args: object, **kwargs: object) -> HttpResponseBase:
+        """Answer 202 and let a job do what was asked."""
+        from fhir.api.later import answer_later  # it knows the views, and they know this one
+
+        if self.principal.guard is not None:  # declined with nothing done: a job is several writes
+            raise NotSupported("A request that is answered later goes the whole way.")
+        return answer_later(self)
 
     def _record(self, outcome: Outcome) -> None:
         named = {**self.implied, **self.kwargs}
@@ -174,8 +188,12 @@ class FhirView(PlatformView):
         kind = check_content_type(self.request.content_type or "")
         return as_json(self.raw_body(), kind)
 
-    def sent_for(self, resource_type: str) -> bytes:
+    def sent_for(self, resource_type: str, id: str | None = None) -> bytes:
         """Return the body of a write; refuse a Subscription to what the caller may not read."""
+        kind = self.request.content_type or ""
+        if resource_type == "Binary" and is_raw(kind):
+            context = self.request.headers.get(SECURITY_CONTEXT)
+            return from_raw(self.raw_body(), kind, context=context, rid=id)
         body = self.sent()
         if resource_type == "Subscription":
             resource = parse(body)

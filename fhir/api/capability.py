@@ -14,6 +14,7 @@ from fhir.definitions import (
     search_parameters,
 )
 from fhir.documents import JsonObject
+from fhir.interactions.delete import most_deleted
 from fhir.operations.operation import Operation
 from fhir.operations.registry import of_system, of_type
 from fhir.patches import PATCH_FORMATS
@@ -110,7 +111,7 @@ def _resource(name: str) -> JsonObject:
         "conditionalCreate": True,
         "conditionalRead": "full-support",
         "conditionalUpdate": True,
-        "conditionalDelete": "single",
+        "conditionalDelete": "multiple" if most_deleted() > 1 else "single",
         "referencePolicy": ["literal", "logical", "local"],
         "searchInclude": ["*", *(f"{name}:{p.code}" for p in known if p.type == "reference")],
         "searchRevInclude": [f"{source}:{code}" for source, code in reference_parameters(name)],

@@ -40,9 +40,7 @@ class EntryCalls:
             return _content(entry, capability_statement(self.base))
         if entry.call == "$validate":
             return self._validate(entry)
-        operation, level = operation_of(entry)
-        require(self.principal, scope_of(operation, entry))
-        _check(operation, entry)
+        operation, level = require_call(self.principal, entry)
         given, body = given_to(
             operation, parse_qsl(entry.query, keep_blank_values=True), entry.resource
         )
@@ -69,6 +67,14 @@ class EntryCalls:
         return _content(entry, verdict(asked, entry.resource_type, entry.id or ""))
 
 
+def require_call(principal: Principal, entry: Entry) -> tuple[Operation, Level]:
+    """Return the operation that an entry calls and its level; refuse who may not call it."""
+    operation, level = operation_of(entry)
+    require(principal, operation.scope or f"{entry.resource_type or 'fhir'}:{operation.access}")
+    _check(operation, entry)
+    return operation, level
+
+
 def operation_of(entry: Entry) -> tuple[Operation, Level]:
     """Return the operation that an entry calls and the level; raise NotFound or NotSupported."""
     name = entry.call.removeprefix("$")
@@ -88,11 +94,6 @@ def _unknown(name: str, entry: Entry, known: list[Operation]) -> HealthCloudErro
     if name in R4_OPERATIONS:
         return NotSupported(f"This server does not do the operation `${name}`.")
     return NotFound(f"There is no operation `${name[:60]}`; /v1/fhir/metadata lists all.")
-
-
-def scope_of(operation: Operation, entry: Entry) -> str:
-    """Return the scope that a call needs."""
-    return operation.scope or f"{entry.resource_type or 'fhir'}:{operation.access}"
 
 
 def _check(operation: Operation, entry: Entry) -> None:

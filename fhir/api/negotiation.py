@@ -24,6 +24,8 @@ _FORMATS: Final[Mapping[str, Format]] = {
     "application/json+fhir": "json",
     "application/xml+fhir": "xml",
 }
+FHIR_TYPES: Final = frozenset(_FORMATS)
+"""The media types, and the short names of `_format`, of resources."""
 _ANY: Final = frozenset({"*/*", "application/*", "text/*", "text/html", "*"})
 _PREFERENCE: Final = re.compile(r"([\w-]+)(?:\s*=\s*\"?([\w-]+)\"?)?")
 _PARAMETER: Final = re.compile(r";\s*([\w-]+)\s*=\s*\"?([^\s;\",]+)")

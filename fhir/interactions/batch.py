@@ -26,6 +26,7 @@ from fhir.interactions.bundle import (
     check_address,
     condition_of,
     needs_resource,
+    no_calls,
     patch_of,
     read_entries,
 )
@@ -52,7 +53,7 @@ def batch(
     now: datetime,
     failed: Failed,
     permit: Permit,
-    operate: Operate,
+    operate: Operate = no_calls,
 ) -> list[Answer]:
     """Do the entries one by one and return their answers.
 
@@ -179,13 +180,14 @@ def _patch(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
 
 def _delete(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
     kind, if_match = entry.resource_type, entry.if_match
-    if entry.id is None:
-        version = delete_where(
-            resource_type=kind, criteria=entry.query, actor=actor, now=now, if_match=if_match
+    if entry.id is not None:
+        return answer_deleted(
+            delete(resource_type=kind, id=entry.id, actor=actor, now=now, if_match=if_match)
         )
-    else:
-        version = delete(resource_type=kind, id=entry.id, actor=actor, now=now, if_match=if_match)
-    return answer_deleted(version)
+    gone = delete_where(
+        resource_type=kind, criteria=entry.query, actor=actor, now=now, if_match=if_match
+    )
+    return answer_deleted(gone[0].version if len(gone) == 1 else None)
 
 
 _WRITES: dict[str, Callable[..., Answer]] = {

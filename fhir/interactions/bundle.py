@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from fhir.documents import JsonObject, ParsedResource, instant
-from fhir.errors import BundleTooLarge, InvalidBundle
+from fhir.errors import BundleTooLarge, InvalidBundle, NotSupported
 from fhir.indexing import own_base
 from fhir.patches import Patch, read_patch
 from fhir.stored import StoredResource
@@ -184,6 +184,11 @@ def _text(data: Mapping[str, Any], name: str, where: str) -> str:
     if not isinstance(value, str):
         raise InvalidBundle(f"{where}.{name} must be text.", param=f"{where}.{name}")
     return value
+
+
+def no_calls(entry: Entry) -> Answer:
+    """Refuse an entry that calls an operation, where nobody is there to call it."""
+    raise NotSupported(f"`{entry.call[:60]}` is not called here.")
 
 
 def condition_of(entry: Entry) -> tuple[str, str] | None:

@@ -105,7 +105,7 @@ def meant_by(condition: Condition, matches: Sequence[StoredResource]) -> str:
     raise MultipleMatches(f"The reference `{'?'.join(condition)}` matches {how_many}.")
 
 
-def read_condition(resource_type: str, query: str) -> SearchRequest:
-    """Return the search for up to two matches of a condition, whose parameters must be known."""
+def read_condition(resource_type: str, query: str, *, limit: int = 2) -> SearchRequest:
+    """Return the search for a condition's matches, whose parameters must be known."""
     check_type(resource_type)
-    return parse(resource_type, _pairs_of(query, 2), strict=True)
+    return parse(resource_type, _pairs_of(query, limit), strict=True)

@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/http.html#trules
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fhir.documents import new_id
@@ -33,6 +33,7 @@ from fhir.interactions.conditional import (
     only,
     read_condition,
 )
+from fhir.interactions.delete import most_deleted, refuse_too_many
 from fhir.interactions.references import conditional_references
 from fhir.patches import Patch
 from fhir.search.request import SearchRequest
@@ -60,6 +61,8 @@ class Plan:
     """Patches by position."""
     unmatched: set[int] = field(default_factory=set)
     """Positions of updates whose condition matches nothing."""
+    more: list[Entry] = field(default_factory=list)
+    """Deletes that stand for one entry whose condition matches several; positions below 0."""
     answers: dict[int, Answer] = field(default_factory=dict)
     """Answers by position."""
 
@@ -117,7 +120,8 @@ def _find_matches(entries: list[Entry], plan: Plan) -> None:
         with naming(entry):
             condition = condition_of(entry)
             if condition is not None:
-                requests[condition] = read_condition(*condition)
+                limit = most_deleted() + 1 if entry.method == "DELETE" else 2
+                requests[condition] = read_condition(*condition, limit=limit)
                 keys.add(lock_key(*condition))
             for reference in _references_of(entry):
                 if reference not in requests:
@@ -223,16 +227,21 @@ def _identify_patch(entry: Entry, plan: Plan) -> None:
 
 
 def _identify_delete(entry: Entry, plan: Plan) -> None:
-    rid = entry.id
-    if rid is None:
-        existing = plan.match(entry)
-        if existing is None:
-            check_if_match(entry.if_match, None)
-            plan.answers[entry.position] = answer_deleted(None)
-            return
-        rid = existing.id
-    check_id(rid)
-    plan.keys[entry.position] = (entry.resource_type, rid)
+    if entry.id is not None:
+        check_id(entry.id)
+        plan.keys[entry.position] = (entry.resource_type, entry.id)
+        return
+    found = plan.matches[(entry.resource_type, entry.query)]
+    refuse_too_many(entry.resource_type, found)
+    if not found:
+        check_if_match(entry.if_match, None)
+    if len(found) != 1:
+        plan.answers[entry.position] = answer_deleted(None)
+    for match in found:
+        one = entry if len(found) == 1 else replace(entry, position=-1 - len(plan.more))
+        plan.keys[one.position] = (entry.resource_type, match.id)
+        if one is not entry:
+            plan.more.append(one)
 
 
 def _plan_write(entry: Entry, rid: str, plan: Plan) -> None:

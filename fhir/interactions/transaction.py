@@ -15,7 +15,7 @@ from django.db import transaction as database
 
 from fhir.definitions import type_number
 from fhir.documents import JsonObject, ParsedResource
-from fhir.errors import NotSupported, VersionConflict
+from fhir.errors import VersionConflict
 from fhir.hashes import self_hash
 from fhir.identity import check_if_match, check_if_none_match
 from fhir.interactions.bundle import (
@@ -28,6 +28,7 @@ from fhir.interactions.bundle import (
     check_address,
     condition_of,
     needs_resource,
+    no_calls,
     read_entries,
     response_bundle,
 )
@@ -52,7 +53,7 @@ def transaction(
     actor: Actor,
     now: datetime,
     permit: Permit | None = None,
-    operate: Operate | None = None,
+    operate: Operate = no_calls,
 ) -> list[Answer]:
     """Do all entries in one transaction and return their answers in the order of the Bundle.
 
@@ -71,7 +72,7 @@ def transaction(
     for _ in range(ATTEMPTS):
         try:
             with database.atomic():
-                return _run(entries, write, now, operate or _no_operations)
+                return _run(entries, write, now, operate)
         except VersionConflict:
             continue
         except OperationalError as error:
@@ -94,7 +95,7 @@ def transact(*, bundle: Resource, actor: Actor, now: datetime) -> JsonObject:
 def _run(entries: list[Entry], write: Write, now: datetime, operate: Operate) -> list[Answer]:
     ordered = sorted(entries, key=_order)
     plan = make_plan(ordered, write, now)
-    _write(ordered, plan)
+    _write([*plan.more, *ordered], plan)
     for entry in ordered:
         if not entry.is_write:
             with naming(entry):
@@ -113,10 +114,6 @@ def _read(entry: Entry, plan: Plan, operate: Operate) -> Answer:
     if entry.resource is not None:
         entry = replace(entry, resource=resolve(entry.resource, plan.targets))
     return operate(entry)
-
-
-def _no_operations(entry: Entry) -> Answer:
-    raise NotSupported(f"`{entry.call[:60]}` is not called here.")
 
 
 def _write(ordered: list[Entry], plan: Plan) -> None:

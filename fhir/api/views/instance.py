@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from fhir import store
 from fhir.api.access import require
 from fhir.api.base import FhirView, version_headers
+from fhir.api.binaries import content_of, wants_content
 from fhir.api.history import history_links, history_options
 from fhir.bundles import historyset
 from fhir.documents import parse
@@ -23,6 +24,10 @@ from fhir.stored import StoredResource
 class InstanceView(FhirView):
     """`/v1/fhir/{type}/{id}`."""
 
+    def is_acceptable(self, wanted: str) -> bool:
+        """Accept any media type for a Binary, which may be of that type."""
+        return bool(self.kwargs.get("resource_type") == "Binary")
+
     def get(self, request: Request, resource_type: str, id: str) -> HttpResponse:
         """Answer the current version, or 304 where the client has it."""
         found = store.read(resource_type=resource_type, id=id)
@@ -31,7 +36,7 @@ class InstanceView(FhirView):
     def put(self, request: Request, resource_type: str, id: str) -> HttpResponse:
         """Store the next version, or the first."""
         check_type(resource_type)
-        parsed = parse(self.sent_for(resource_type))
+        parsed = parse(self.sent_for(resource_type, id))
         if parsed.id is None:
             raise ResourceMismatch(f"The body must have the id `{id}`, as the address.", param="id")
         result = store.update(
@@ -78,6 +83,8 @@ class InstanceView(FhirView):
 class VersionView(FhirView):
     """`/v1/fhir/{type}/{id}/_history/{version}`."""
 
+    is_acceptable = InstanceView.is_acceptable
+
     def get(self, request: Request, resource_type: str, id: str, version: str) -> HttpResponse:
         """Answer one version."""
         found = store.vread(resource_type=resource_type, id=id, version=version)
@@ -104,7 +111,19 @@ def answer_version(view: FhirView, found: StoredResource) -> HttpResponse:
     )
     if known:
         return view.answer(None, status=304, headers=version_headers(found))
+    if found.resource_type == "Binary" and _wants_content(view, found):
+        return content_of(found, version_headers(found))
     return view.answer(part_of(found, view.query_pairs()), headers=version_headers(found))
+
+
+def _wants_content(view: FhirView, found: StoredResource) -> bool:
+    """Tell whether the client wants the bytes of a Binary."""
+    query = view.request.query_params
+    if "_summary" in query or "_elements" in query:
+        return False
+    wanted = query.get("_format") or view.request.headers.get("Accept") or "*/*"
+    return wants_content(wanted.replace(" ", "+") if "_format" in query else wanted,
+                         str(found.resource.get("contentType", "")))  # fmt: skip
 
 
 def _http_date(text: str | None) -> datetime | None:

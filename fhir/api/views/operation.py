@@ -130,6 +130,8 @@ def _view(operation: Operation, level: Level) -> Any:  # noqa: ANN401  # what as
     named: dict[str, Any] = {"operation": operation, "level": level, "weight": operation.weight}
     if operation.starts_job:
         named["readonly"] = frozenset()
+    elif not (operation.affects_state or operation.own_transaction or operation.media):
+        named["deferrable"] = frozenset({"GET", "POST"})
     if operation.own_transaction:
         named["own_transaction"] = frozenset({"GET", "POST"})
     return kind.as_view(required_scopes=dict.fromkeys(methods, declared), **named)

@@ -9,13 +9,13 @@ from fhir.api.base import FhirView
 from fhir.api.entries import EntryCalls
 from fhir.api.history import history_links, history_options
 from fhir.api.interactions import access_of_entry
+from fhir.api.later import begin
 from fhir.api.outcomes import outcome_of
 from fhir.api.searching import answer_system_search, posted_pairs
 from fhir.api.views.type import SearchingView
 from fhir.bundles import historyset
-from fhir.deferred import defer
 from fhir.definitions import is_resource_type
-from fhir.documents import JsonObject, ParsedResource, parse
+from fhir.documents import JsonObject, parse
 from fhir.errors import InvalidBundle, NotSupported, UnknownResourceType
 from fhir.interactions.batch import batch
 from fhir.interactions.bundle import Entry, read_entries, response_bundle
@@ -54,7 +54,9 @@ class SystemView(FhirView):
                 param="Bundle.type",
             )
         if "respond-async" in self.prefer:
-            return self.later(bundle)
+            for entry in read_entries(bundle):
+                self.permit(entry)
+            return begin(self, bundle)
         if kind == "transaction":
             answers = transaction(
                 bundle=bundle,
@@ -75,26 +77,6 @@ class SystemView(FhirView):
         self.record_provenance([answer.location for answer in answers if answer.is_new])
         wish = self.prefer.get("return", "representation")
         return self.answer(response_bundle(f"{kind}-response", answers, wish=wish))
-
-    def later(self, bundle: ParsedResource) -> HttpResponse:
-        """Answer 202 with the address of the job; every entry must be allowed."""
-        if "X-Provenance" in self.request.headers:
-            raise NotSupported("This server takes no X-Provenance with respond-async yet.")
-        for entry in read_entries(bundle):
-            self.permit(entry)
-        job = defer(
-            bundle=bundle,
-            wish=self.prefer.get("return", "representation"),
-            base=self.base,
-            scopes=[scope for scope in self.principal.scopes if self.principal.can(scope)],
-            actor=self.actor,
-            now=self.now,
-        )
-        headers = {
-            "Content-Location": f"{self.base}/_jobs/{job.id}",
-            "Preference-Applied": "respond-async",
-        }
-        return self.answer(None, status=202, headers=headers)
 
     @property
     def calls(self) -> EntryCalls:
@@ -129,6 +111,8 @@ class SystemSearchView(SearchingView):
 
 class SystemHistoryView(FhirView):
     """`/v1/fhir/_history`."""
+
+    deferrable = frozenset({"GET"})
 
     def get(self, request: Request) -> HttpResponse:
         """Answer all versions in the project, newest first."""

@@ -10,7 +10,6 @@ from fhir.api.history import history_links, history_options
 from fhir.api.outcomes import information
 from fhir.api.searching import answer_search, posted_pairs
 from fhir.bundles import historyset
-from fhir.errors import NotSupported
 from fhir.identity import check_type
 from fhir.interactions.patch import patch_where
 from fhir.patches import read_patch
@@ -18,6 +17,12 @@ from fhir.patches import read_patch
 
 class TypeView(FhirView):
     """`/v1/fhir/{type}`."""
+
+    deferrable = frozenset({"GET"})
+
+    def is_acceptable(self, wanted: str) -> bool:
+        """Accept any media type for the answer to a Binary that was sent."""
+        return bool(self.request.method == "POST" and self.kwargs.get("resource_type") == "Binary")
 
     def get(self, request: Request, resource_type: str) -> HttpResponse:
         """Search the type."""
@@ -65,19 +70,23 @@ class TypeView(FhirView):
         return self.written(result)
 
     def delete(self, request: Request, resource_type: str) -> HttpResponse:
-        """Delete the one resource that matches the query."""
-        if "X-Provenance" in request.headers:
-            raise NotSupported("This server takes no X-Provenance with a conditional delete yet.")
-        version = store.delete_where(
+        """Delete the resource that matches the query, or all that do where the server is set so."""
+        gone = store.delete_where(
             resource_type=resource_type,
             criteria=self.condition(resource_type),
             actor=self.actor,
             now=self.now,
             if_match=request.headers.get("If-Match"),
         )
-        if version is None:
-            return self.answer(information(f"No {resource_type} matches; nothing was deleted."))
-        return self.answer(None, status=204, headers={"ETag": f'W/"{version}"'})
+        self.record_provenance([deletion.versioned_reference for deletion in gone])
+        if len(gone) == 1:
+            return self.answer(None, status=204, headers={"ETag": f'W/"{gone[0].version}"'})
+        how_many = (
+            f"{len(gone)} {resource_type} resources match and are"
+            if gone
+            else (f"No {resource_type} matches; nothing was")
+        )
+        return self.answer(information(f"{how_many} deleted."))
 
     def condition(self, resource_type: str) -> str:
         """Return the query as a condition, which only those may set who may search by it."""
@@ -93,6 +102,7 @@ class SearchingView(FhirView):
     required_scopes = {"GET": "fhir:read", "POST": "fhir:read"}
     readonly = frozenset({"GET", "HEAD", "POST"})
     idempotent = frozenset()
+    deferrable = frozenset({"GET", "POST"})
 
 
 class SearchView(SearchingView):
@@ -109,6 +119,8 @@ class SearchView(SearchingView):
 
 class TypeHistoryView(FhirView):
     """`/v1/fhir/{type}/_history`."""
+
+    deferrable = frozenset({"GET"})
 
     def get(self, request: Request, resource_type: str) -> HttpResponse:
         """Answer all versions of a type, newest first."""

@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.http import HttpResponse
+from django.test import override_settings
 from django.utils.http import http_date
 from rest_framework.test import APIClient
+
+from tests.fhir.api.test_bundles import entry, send
 
 pytestmark = pytest.mark.django_db
 FHIR = "application/fhir+json"
@@ -245,3 +248,29 @@ def test_numbers_text_and_order_are_kept(alice_client: APIClient) -> None:
     for address in (path, path.partition("/_history")[0]):
         found = alice_client.get(address).content.decode()
         assert found.endswith(body.partition('"status"')[2])
+
+
+@pytest.mark.parametrize("kind", ["direct", "batch", "transaction"])
+def test_a_server_set_so_deletes_all_that_match(alice_client: APIClient, kind: str) -> None:
+    for number in range(3):
+        body = {**PATIENT, "id": f"p{number}", "active": True}
+        alice_client.put(f"/v1/fhir/Patient/p{number}", json.dumps(body), content_type=FHIR)
+    where = "Patient?identifier=urn:mrn|7&active=true"
+
+    def delete() -> str:
+        if kind == "direct":
+            answer = alice_client.delete(f"/v1/fhir/{where}")
+            return f"{answer.status_code} {answer.content.decode()}"
+        answer = send(alice_client, kind, [entry("DELETE", where)])
+        if answer.status_code != 200:
+            return str(answer.status_code)
+        return str(answer.json()["entry"][0]["response"]["status"])
+
+    assert delete()[:3] == "412"
+    assert alice_client.get("/v1/fhir/Patient?_summary=count").json()["total"] == 3
+    with override_settings(FHIR_CONDITIONAL_DELETE="multiple"):
+        done = delete()
+        assert done[:3] == ("200" if kind == "direct" else "204")
+        assert alice_client.get("/v1/fhir/Patient?_summary=count").json()["total"] == 0
+        assert alice_client.get("/v1/fhir/Patient/p1/_history/2").status_code == 410
+        assert delete()[:3] == ("200" if kind == "direct" else "204")

@@ -91,5 +91,12 @@ def test_it_needs_the_scope_to_write_provenances(
 ) -> None:
     assert put(client_for(scopes=("Patient:write",))).status_code == 403
     assert total(alice_client) == 0
+
+
+def test_it_names_what_a_condition_deleted(alice_client: APIClient) -> None:
+    put(alice_client, {})
     where = "/v1/fhir/Patient?family=Abt"
-    assert alice_client.delete(where, headers=HEADER).status_code == 501
+    assert alice_client.delete(where, headers=HEADER).status_code == 204
+    assert targets(alice_client) == [["Patient/a/_history/2"]]
+    assert alice_client.delete(where, headers=HEADER).status_code == 200
+    assert len(targets(alice_client)) == 1

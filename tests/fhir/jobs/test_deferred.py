@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.http import HttpResponse
@@ -73,7 +74,7 @@ def test_what_is_refused_is_refused_at_once(
     assert send(writer, "batch", [entry("GET", "Patient/a")]).status_code == 403
     assert send(alice_client, "batch", [{"request": 1}]).status_code == 400
     provenance = send(alice_client, "batch", [], **{"X-Provenance": "{}"})
-    assert provenance.status_code == 501
+    assert provenance.status_code == 400
     accepted = send(alice_client, "batch", [entry("POST", "Patient", PATIENT)])
     assert follow(charlie_client, accepted).status_code == 404
     assert follow(writer, accepted).status_code == 403
@@ -86,3 +87,84 @@ def test_a_manifest_is_json_whatever_is_accepted(alice_client: APIClient) -> Non
     path = accepted["Content-Location"].removeprefix("http://testserver")
     manifest = alice_client.get(path, headers={"Accept": "application/fhir+xml"})
     assert (manifest.status_code, manifest["Content-Type"]) == (200, "application/json")
+
+
+def output(client: APIClient, response: HttpResponse) -> list[dict[str, Any]]:
+    done = follow(client, response)
+    assert done.status_code == 200, done.content
+    [file] = done.json()["output"]
+    answers = json.loads(client.get(file["url"].removeprefix("http://testserver")).content)
+    assert answers["type"] == "batch-response"
+    found: list[dict[str, Any]] = answers["entry"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "matches"),
+    [
+        ("Patient?family=Abt&_count=10", "searchset", 1),
+        ("Patient/_search?family=Abt", "searchset", 1),
+        ("Patient/a/Observation?status=final", "searchset", 0),
+        ("Patient/a/$everything", "searchset", 1),
+        ("Patient/_history", "history", 1),
+        ("_history", "history", 1),
+    ],
+)
+def test_searches_histories_and_operations_are_answered_later(
+    alice_client: APIClient, path: str, kind: str, matches: int
+) -> None:
+    alice_client.put("/v1/fhir/Patient/a", json.dumps({**PATIENT, "id": "a"}), content_type=FHIR)
+    accepted = alice_client.get(f"/v1/fhir/{path}", headers={"Prefer": "respond-async"})
+    assert (accepted.status_code, accepted.content) == (202, b"")
+    assert accepted["Preference-Applied"] == "respond-async"
+    [answer] = output(alice_client, accepted)
+    assert answer["response"]["status"] == "200 OK"
+    assert answer["resource"]["type"] == kind
+    assert len(answer["resource"].get("entry", [])) == matches
+
+
+def test_parameters_in_a_form_or_a_resource_are_kept(alice_client: APIClient) -> None:
+    alice_client.put("/v1/fhir/Patient/a", json.dumps({**PATIENT, "id": "a"}), content_type=FHIR)
+    form = alice_client.post(
+        "/v1/fhir/Patient/_search",
+        "family=Abt",
+        content_type="application/x-www-form-urlencoded",
+        headers={"Prefer": "respond-async"},
+    )
+    [answer] = output(alice_client, form)
+    assert [e["resource"]["id"] for e in answer["resource"]["entry"]] == ["a"]
+    given = {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": PATIENT}]}
+    matched = alice_client.post(
+        "/v1/fhir/Patient/$match",
+        json.dumps(given),
+        content_type=FHIR,
+        headers={"Prefer": "respond-async"},
+    )
+    [answer] = output(alice_client, matched)
+    assert answer["resource"]["type"] == "searchset"
+
+
+def test_a_search_that_would_be_refused_is_refused_at_once(
+    alice_client: APIClient, client_for: ClientFor
+) -> None:
+    reader = client_for(scopes=("Observation:read",))
+    for path in ("Patient?family=Abt", "Observation?subject:Patient.family=Abt", "Patient/$match"):
+        answer = reader.get(f"/v1/fhir/{path}", headers={"Prefer": "respond-async"})
+        assert answer.status_code == 403, path
+    later = {"Prefer": "respond-async"}
+    accepted = alice_client.get("/v1/fhir/Patient?birthdate=sometime", headers=later)
+    [answer] = output(alice_client, accepted)
+    assert answer["response"]["status"] == "400 Bad Request"
+
+
+def test_provenance_of_what_is_written_later(alice_client: APIClient) -> None:
+    from tests.fhir.api.test_provenance import HEADER
+
+    accepted = send(alice_client, "transaction", [entry("POST", "Patient", PATIENT)], **HEADER)
+    assert accepted.status_code == 202
+    assert total(alice_client) == 0
+    follow(alice_client, accepted)
+    [found] = alice_client.get("/v1/fhir/Provenance").json()["entry"]
+    [patient] = alice_client.get("/v1/fhir/Patient").json()["entry"]
+    target = f"Patient/{patient['resource']['id']}/_history/1"
+    assert found["resource"]["target"] == [{"reference": target}]
