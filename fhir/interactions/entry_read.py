@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from fhir.bundles import historyset, searchset
 from fhir.definitions import is_resource_type
 from fhir.documents import instant
-from fhir.errors import InvalidBundle, NotSupported
+from fhir.errors import InvalidBundle
 from fhir.identity import check_id, check_type
 from fhir.indexing import own_base
 from fhir.instants import date_range
@@ -20,6 +20,7 @@ from fhir.search.parser import parse, parse_pairs
 from fhir.search.service import SearchResult, present_types, run, run_several
 from fhir.search.several import parse_everywhere, parse_several, types_named, within
 from fhir.stored import StoredResource
+from healthcloud.errors import NotFound
 
 
 def answer_read(entry: Entry, *, now: datetime) -> Answer:
@@ -43,7 +44,7 @@ def _answer(entry: Entry, *, now: datetime) -> Answer:
         return _several(entry, names, now)
     do = _BY_LENGTH.get(len(names))
     if do is None:
-        raise NotSupported(f"This server does not do `GET {entry.path[:80]}` in a Bundle yet.")
+        raise NotFound(f"There is nothing at `{entry.path[:80]}`.")
     return do(entry, names, now)
 
 
@@ -83,7 +84,7 @@ def _compartment(entry: Entry, names: list[str], now: datetime) -> Answer:
 
 def _vread(entry: Entry, names: list[str], now: datetime) -> Answer:
     if names[2] != "_history":
-        raise NotSupported(f"This server does not do `GET {entry.path[:80]}` in a Bundle yet.")
+        raise NotFound(f"There is nothing at `{entry.path[:80]}`.")
     return _found(entry, vread(resource_type=names[0], id=names[1], version=names[3]))
 
 
@@ -97,14 +98,19 @@ _BY_LENGTH: Final[dict[int, Callable[[Entry, list[str], datetime], Answer]]] = {
 
 def _history(entry: Entry, names: list[str], *, now: datetime) -> Answer:
     if len(names) > 2 or (names and not is_resource_type(names[0])):
-        raise NotSupported(f"This server does not do `GET {entry.path[:80]}` in a Bundle yet.")
+        raise NotFound(f"There is nothing at `{entry.path[:80]}`.")
     page = history(
         resource_type=names[0] if names else None,
         id=names[1] if len(names) > 1 else None,
         **read_options(dict(parse_qsl(entry.query))),
     )
     base = own_base().rstrip("/")
-    links = [("self", f"{base}/{entry.path}" + (f"?{entry.query}" if entry.query else ""))]
+    address = f"{base}/{entry.path}"
+    links = [("self", address + (f"?{entry.query}" if entry.query else ""))]
+    if page.next_after is not None:
+        kept = [pair for pair in parse_qsl(entry.query) if pair[0] != "_after"]
+        following = urlencode([*kept, ("_after", str(page.next_after))])
+        links.append(("next", f"{address}?{following}"))
     return Answer("200 OK", historyset(page, base=base, links=links, now=now), is_read=True)
 
 

@@ -16,8 +16,6 @@ class CompartmentView(SearchingView):
     Where the type is `*` or left out (`{id}/_search`), all types are searched.
     """
 
-    deferrable = frozenset({"GET"})
-
     def scope_needed(self, method: str) -> str | None:
         """Return the scope of the type that is searched."""
         searched = str(self.kwargs.get("searched", "*"))

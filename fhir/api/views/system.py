@@ -34,6 +34,7 @@ class SystemView(FhirView):
     """
 
     required_scopes = {"GET": "fhir:read", "POST": ANY_SCOPE}
+    deferrable = frozenset({"GET"})
 
     def scope_needed(self, method: str) -> str | None:
         """Return the scope; a search needs that of each type that it names, checked when read."""

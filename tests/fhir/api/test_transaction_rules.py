@@ -212,7 +212,7 @@ def test_patches_are_entries_too(alice_client: APIClient, kind: str) -> None:
         (entry("POST", "Patient/a", PATIENT), 400, "Patient/a"),
         (entry("PUT", "Patient/a/b", PATIENT), 400, "Patient/a/b"),
         (entry("GET", "http://other.example/fhir/Patient/a"), 400, "other.example"),
-        (entry("GET", "Patient/a/b/c/d/e"), 501, "b/c"),
+        (entry("GET", "Patient/a/b/c/d/e"), 404, "b/c"),
         (entry("GET", "?_type=Nothing"), 400, "Nothing"),
     ],
 )  # fmt: skip

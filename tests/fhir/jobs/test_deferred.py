@@ -108,13 +108,17 @@ def output(client: APIClient, response: HttpResponse) -> list[dict[str, Any]]:
         ("Patient/a/$everything", "searchset", 1),
         ("Patient/_history", "history", 1),
         ("_history", "history", 1),
+        ("?_type=Patient,Observation", "searchset", 1),
+        ("_search?_type=Patient", "searchset", 1),
+        ("Patient/a/*", "searchset", 1),
     ],
 )
 def test_searches_histories_and_operations_are_answered_later(
     alice_client: APIClient, path: str, kind: str, matches: int
 ) -> None:
     alice_client.put("/v1/fhir/Patient/a", json.dumps({**PATIENT, "id": "a"}), content_type=FHIR)
-    accepted = alice_client.get(f"/v1/fhir/{path}", headers={"Prefer": "respond-async"})
+    url = f"/v1/fhir/{path}".replace("/?", "?")
+    accepted = alice_client.get(url, headers={"Prefer": "respond-async"})
     assert (accepted.status_code, accepted.content) == (202, b"")
     assert accepted["Preference-Applied"] == "respond-async"
     [answer] = output(alice_client, accepted)
