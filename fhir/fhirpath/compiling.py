@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-from fhir.fhirpath.equality import single, truth
+from fhir.fhirpath.equality import single, truth, type_text
 from fhir.fhirpath.errors import EvaluationFailed, Unsupported
 from fhir.fhirpath.functions import FUNCTIONS, Function
 from fhir.fhirpath.nodes import Node, ancestors, children, knows
 from fhir.fhirpath.operators import LOGIC, OPERATORS, negative
-from fhir.fhirpath.scope import Item, Items, Run, Scope
+from fhir.fhirpath.scope import Items, Run, Scope
 from fhir.fhirpath.syntax import (
     Binary,
     Call,
@@ -87,11 +87,7 @@ def _member(base: Tree | None, name: str) -> Run:
     inner = compile_tree(base)
 
     def read(focus: Items, scope: Scope) -> Items:
-        found: Items = []
-        for item in inner(focus, scope):
-            found += _below(item, name, scope)
-        scope.budget.spend(1 + len(found))
-        return found
+        return _below(inner(focus, scope), name, scope)
 
     return read
 
@@ -101,22 +97,26 @@ def _first_member(name: str) -> Run:
     may_be_type = name[:1].isupper()
 
     def read(focus: Items, scope: Scope) -> Items:
-        found: Items = []
-        for item in focus:
-            if may_be_type and isinstance(item, Node) and name in ancestors(item.kind):
-                found.append(item)
-            else:
-                found += _below(item, name, scope)
-        scope.budget.spend(1 + len(found))
-        return found
+        if not may_be_type:
+            return _below(focus, name, scope)
+        named = [i for i in focus if isinstance(i, Node) and name in ancestors(i.kind)]
+        return named or _below(focus, name, scope)
 
     return read
 
 
-def _below(item: Item, name: str, scope: Scope) -> Items:
-    if scope.is_strict and isinstance(item, Node) and not knows(item, name):
-        raise EvaluationFailed(f"A {item.kind} has no element `{name[:60]}`.")
-    return children(item, name, is_lenient=not scope.is_strict)
+def _below(items: Items, name: str, scope: Scope) -> Items:
+    """Return the children of a name; raise where the scope says so and no item may have any."""
+    found: Items = []
+    is_lenient = scope.names != "exact"
+    for item in items:
+        found += children(item, name, is_lenient=is_lenient)
+    scope.budget.spend(1 + len(found))
+    if found or not items or scope.names == "any":
+        return found
+    if not any(knows(item, name, exactly=not is_lenient) for item in items):
+        raise EvaluationFailed(f"A {type_text(items[0])} has no element `{name[:60]}`.")
+    return found
 
 
 def _index(base: Run, index: Run) -> Run:

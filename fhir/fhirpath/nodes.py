@@ -100,9 +100,16 @@ def _below(home: Home, content_of: str | None, path: str, kind: str) -> Home:
     return (home[0], path) if kind in _INLINE else (kind, "")
 
 
-def knows(node: Node, name: str) -> bool:
-    """Say whether the type of a node has an element of a name."""
-    return not node.home[0] or name in _keys(node.home)
+def knows(item: Item, name: str, *, exactly: bool = True) -> bool:
+    """Say whether the type of an item has an element of a name, or of a JSON name."""
+    if not isinstance(item, Node) or not item.home[0] or name in _keys(item.home):
+        return True
+    return not exactly and (name == "resourceType" or name in _json_names(item.home))
+
+
+@cache
+def _json_names(home: Home) -> frozenset[str]:
+    return frozenset(key for keys in _keys(home).values() for key, _, _ in keys)
 
 
 def children(item: Item, name: str, *, is_lenient: bool = True) -> Items:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from fhir.fhirpath.errors import OverBudget
 
@@ -15,6 +15,7 @@ MAX_INTEGER_BITS: Final = 256
 
 Item = Any  # a Node, or a value of one of FHIRPath's own types
 Items = list[Item]
+Names = Literal["any", "known", "exact"]
 
 
 class Budget:
@@ -58,8 +59,9 @@ class Scope:
     budget: Budget = field(default_factory=Budget)
     environment: Environment | None = None
     now: datetime | None = None
-    is_strict: bool = False
-    """Whether names that a type does not have are errors; else they are empty."""
+    names: Names = "any"
+    """Which names of elements are read: `any` (unknown ones are empty), `known` (to the type, by
+    its JSON name too), `exact` (as FHIRPath spells them); others are errors."""
 
 
 Run = Callable[[Items, Scope], Items]

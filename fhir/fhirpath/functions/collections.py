@@ -75,7 +75,11 @@ def _iif(items: Items, scope: Scope, test: Run, then: Run, otherwise: Run | None
         if items:
             scope.this = items
         found = test(items, scope)
-        if found and (scope.is_strict or len(found) > 1) and not isinstance(system(found[0]), bool):
+        if (
+            found
+            and (scope.names == "exact" or len(found) > 1)
+            and not isinstance(system(found[0]), bool)
+        ):
             raise EvaluationFailed("iif() needs a condition that is true or false.")
         if truth(found):
             return then(items, scope)

@@ -4,7 +4,7 @@ The definitions say where an invariant applies and how severe it is; the rules h
 holds. A test sees to it that none is without.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -91,11 +91,10 @@ def _rule(type_name: str, key: str) -> Rule | None:
 
 
 @cache
-def core_keys() -> frozenset[str]:
-    """Name the invariants of R4 itself, which profiles repeat in their snapshots."""
-    return frozenset(
-        facts["key"]
-        for paths in _data().values()
-        for entries in paths.values()
-        for facts in entries
-    )
+def core_keys() -> Mapping[str, frozenset[str]]:
+    """Map the keys of R4's own invariants, which profiles repeat in snapshots, to expressions."""
+    found: dict[str, set[str]] = {}
+    for paths in _data().values():
+        for facts in (fact for entries in paths.values() for fact in entries):
+            found.setdefault(facts["key"], set()).add(facts["expression"])
+    return {key: frozenset(expressions) for key, expressions in found.items()}

@@ -6,6 +6,7 @@ from typing import Any, Final
 from fhir.validation.invariants.rule import Context
 from fhir.validation.issues import Issue, Severity
 from fhir.validation.profiles.compiling import ProfileError
+from fhir.validation.profiles.invariants import Invariants
 from fhir.validation.profiles.items import Item, children, item_of
 from fhir.validation.profiles.library import Library
 from fhir.validation.profiles.shapes import NOTHING, Binding, Shape, TypeRule
@@ -35,6 +36,9 @@ class _Check:
         # What was found of each value against each profile, once: resources may refer in circles.
         # The items are kept so that no other value gets the same identity meanwhile.
         self.known: dict[tuple[int, str], tuple[Item, list[Issue]]] = above.known if above else {}
+        self.invariants: Invariants = (
+            above.invariants if above else Invariants(library, self._conforms_to)
+        )
 
     def _issue(self, severity: Severity, code: str, where: str, text: str) -> Issue:
         return Issue(severity, code, where, f"{where}: {text} (profile {self.url})")
@@ -44,14 +48,24 @@ class _Check:
         issues = [*self.item(item, shape), *self._types(item, shape)]
         return not any(issue.severity == "error" for issue in issues)
 
+    def _conforms_to(self, item: Item, url: str) -> bool | None:
+        """Say whether an item conforms to a profile, None where that is not known."""
+        try:
+            shape = self.library.shape(url)
+        except ProfileError:
+            return None
+        return None if shape is None else _Check(self.library, url, self).conforms(item, shape)
+
     def item(self, item: Item, shape: Shape) -> Iterator[Issue]:
         """Yield what is wrong with one item and below it."""
         yield from self._values(item, shape)
         if shape.binding is not None:
             yield from self._binding(item, shape.binding)
         for constraint in shape.constraints:
-            text = f"the invariant {constraint.key} was not evaluated: {constraint.expression}"
-            yield self._issue("information", "not-supported", item.expression, text)
+            finding = self.invariants.finding(item, constraint)
+            if finding is not None:
+                severity, code, text = finding
+                yield self._issue(severity, code, item.expression, text)
         for name, child in shape.children.items():
             yield from self._group(item, name, child)
 

@@ -147,7 +147,7 @@ def test_patterns_take_linear_time() -> None:
 def test_strictly_an_unknown_name_is_an_error() -> None:
     assert run("stati.exists()") == [False]
     with pytest.raises(EvaluationFailed, match="`stati`"):
-        run("stati.exists()", is_strict=True)
+        run("stati.exists()", names="known")
 
 
 @settings(max_examples=300, deadline=None)

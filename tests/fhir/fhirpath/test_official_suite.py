@@ -53,7 +53,9 @@ def result(case: ElementTree.Element) -> list[Any] | None:
     focus = [node_of(resource(name))] if name else []
     variables = dict.fromkeys(("resource", "rootResource", "context"), focus)
     strict = "strict" in {case.get("mode"), expression.get("mode")}
-    scope = Scope(variables, is_strict=strict or expression.get("invalid") == "semantic")
+    scope = Scope(
+        variables, names="exact" if strict or expression.get("invalid") == "semantic" else "any"
+    )
     try:
         return compile_path(expression.text or "").evaluate(focus, scope)
     except (FhirPathError, OverBudget):
