@@ -4,22 +4,36 @@ https://hl7.org/fhir/R4/profiling.html -- Runs inside a `tenant_scope` that name
 project's own StructureDefinitions come before those of the core package.
 """
 
+from collections import OrderedDict
 from functools import lru_cache
-from typing import Any
+from threading import Lock
+from typing import Any, Final
 
-from fhir.definitions import core_resource
+from fhir.definitions import core_resource, type_number
+from fhir.sql import fetch
 from fhir.terminology import NotComputable, TooCostly, UnknownCanonical, is_member
 from fhir.terminology.canonical import find_resource, split
 from fhir.terminology.value_sets import Composition, systems_of
 from fhir.validation.profiles import Shape, compile_profile
+from healthcloud.tenancy.scope import active_project, active_scope
+
+# Each version of a StructureDefinition makes the sum greater, its deletion too.
+_STAMP: Final = (
+    "SELECT coalesce(sum(version), 0)::bigint, coalesce(max(updated), '-infinity')::text"
+    " FROM fhir_resource WHERE project = %s::integer AND rtype = %s::smallint"
+)
+_KEPT: Final = 16
+
+Known = tuple[dict[str, dict[str, Any] | None], dict[str, Shape | None]]
+_known: "OrderedDict[tuple[object, ...], Known]" = OrderedDict()
+_lock: Final = Lock()
 
 
 class ProjectLibrary:
-    """What one call looks up, each canonical once."""
+    """What calls look up, each canonical once as long as no StructureDefinition changes."""
 
     def __init__(self) -> None:
-        self._definitions: dict[str, dict[str, Any] | None] = {}
-        self._shapes: dict[str, Shape | None] = {}
+        self._definitions, self._shapes = _looked_up()
         self._systems: dict[str, frozenset[str]] = {}
 
     def definition(self, canonical: str) -> dict[str, Any] | None:
@@ -58,6 +72,19 @@ class ProjectLibrary:
                 found = []
             self._systems[value_set] = frozenset(found)
         return self._systems[value_set]
+
+
+def _looked_up() -> Known:
+    """Return what was looked up before in the project at hand, with its definitions as they are."""
+    _, project = active_project()
+    [stamp] = fetch(_STAMP, (project, type_number("StructureDefinition")))
+    key = (active_scope().schema, project, *stamp)
+    with _lock:
+        found = _known.setdefault(key, ({}, {}))
+        _known.move_to_end(key)
+        while len(_known) > _KEPT:
+            _known.popitem(last=False)
+    return found
 
 
 @lru_cache(maxsize=256)

@@ -26,6 +26,7 @@ from fhir.hashes import self_hash
 from fhir.identity import check_type
 from fhir.index_rows import IndexRows
 from fhir.indexing import index_resource
+from fhir.profile_rules import refuse_nonconforming
 from fhir.rows import Companions, CurrentRow, NewVersion, write_versions
 from fhir.stored import StoredResource
 from fhir.validation import outcome, validate
@@ -142,7 +143,7 @@ class Write:
 
 
 def accept(resource: Resource, *, resource_type: str | None = None) -> ParsedResource:
-    """Return a parsed and valid resource.
+    """Return a parsed and valid resource, which conforms to what the project asks for.
 
     Raises MalformedJson, UnknownResourceType, ResourceMismatch and InvalidResource.
     """
@@ -156,6 +157,7 @@ def accept(resource: Resource, *, resource_type: str | None = None) -> ParsedRes
             f"The body is a {actual}, the address says {resource_type}.", param="resourceType"
         )
     refuse_invalid(parsed)
+    refuse_nonconforming(parsed)
     return parsed
 
 

@@ -1,6 +1,15 @@
 """Validates FHIR R4 resources. https://hl7.org/fhir/R4/validation.html"""
 
 from fhir.validation.issues import Issue, Severity, outcome
-from fhir.validation.resources import is_valid, preload, validate
+from fhir.validation.resources import inner_resources, is_valid, moved, preload, validate
 
-__all__ = ["Issue", "Severity", "is_valid", "outcome", "preload", "validate"]
+__all__ = [
+    "Issue",
+    "Severity",
+    "inner_resources",
+    "is_valid",
+    "moved",
+    "outcome",
+    "preload",
+    "validate",
+]

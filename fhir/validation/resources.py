@@ -52,12 +52,12 @@ def _resource_issues(context: Context, warnings: bool) -> list[Issue]:
     issues = structure_issues(resource, resource["resourceType"])
     issues += rule_issues(context, warnings=warnings, is_sound=not issues)
     entries = entry_types(resource) if "entry" in resource else context.entries
-    for place, inner, is_contained in _inner_resources(resource):
+    for place, inner, is_contained in inner_resources(resource):
         wrong = _type_issues(inner, None)
         if not wrong:
             root = context.root if is_contained else inner
             wrong = _resource_issues(Context(inner, root, entries), warnings)
-        issues += [_moved(issue, place, inner) for issue in wrong]
+        issues += [moved(issue, place, inner) for issue in wrong]
     return issues
 
 
@@ -80,7 +80,7 @@ def _type_issues(resource: Json, expected: str | None) -> list[Issue]:
     return []
 
 
-def _inner_resources(resource: Resource) -> Iterator[tuple[str, Json, bool]]:
+def inner_resources(resource: Resource) -> Iterator[tuple[str, Json, bool]]:
     """Yield what stands inside with its place, and whether it is contained (lives not alone)."""
     kind = resource["resourceType"]
     if "contained" in resource:
@@ -118,7 +118,7 @@ def _items(value: Json) -> list[Json]:
     return value if isinstance(value, list) else []
 
 
-def _moved(issue: Issue, place: str, inner: Json) -> Issue:
+def moved(issue: Issue, place: str, inner: Json) -> Issue:
     """Move an issue of an inner resource to its place in the outer one."""
     kind = inner.get("resourceType") if isinstance(inner, dict) else None
     below = issue.expression.removeprefix(str(kind)) if isinstance(kind, str) else ""

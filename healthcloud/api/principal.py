@@ -38,6 +38,8 @@ class ProjectReference:
     id: str
     number: int
     archived: bool = False
+    profiles: str | None = None
+    """The setting by which clinical writes are checked; None: not looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class Principal:
             schema=self.schema,
             project_id=project.id if project else None,
             project_number=project.number if project else None,
+            profiles=project.profiles if project else None,
         )
 
     def narrowed(self, wanted: frozenset[str]) -> "Principal":

@@ -177,6 +177,9 @@ class Project(models.Model):
     status = models.CharField(max_length=12, choices=Status, default=Status.ACTIVE)
     blueprint = models.CharField(max_length=100, blank=True, default="")
     metadata = models.JSONField(default=dict, blank=True)
+    fhir_profiles = models.JSONField(
+        default=dict, db_default=models.Value({}, models.JSONField()), blank=True, editable=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

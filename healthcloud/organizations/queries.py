@@ -1,5 +1,6 @@
 """Reads of the public schema: keys, projects, members."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -49,9 +50,11 @@ class KeyRow(NamedTuple):
     project_id: str | None
     project_number: int | None
     project_status: str | None
+    project_profiles: str | None
     named_id: str | None
     named_number: int | None
     named_status: str | None
+    named_profiles: str | None
     stamps: list[str]
     """Which versions of key, environment, organization, project and named project these are."""
 
@@ -60,7 +63,8 @@ class KeyRow(NamedTuple):
 _KEY: Final = """
 SELECT k.id, k.name, k.digest, k.previous_expires_at, k.scopes, k.allowed_addresses, k.expires_at,
        k.revoked_at, k.last_used_at, o.id, o.plan, e.id, e.kind, e.schema_name, e.status,
-       p.id, p.number, p.status, n.id, n.number, n.status,
+       p.id, p.number, p.status, p.fhir_profiles::text,
+       n.id, n.number, n.status, n.fhir_profiles::text,
        ARRAY[k.xmin::text, e.xmin::text, o.xmin::text, p.xmin::text, n.xmin::text]
 FROM organizations_apikey k
 JOIN organizations_environment e ON e.id = k.environment_id
@@ -81,7 +85,8 @@ FROM organizations_apikey k, organizations_environment e, organizations_organiza
 WHERE k.id = %s AND k.xmin = %s AND e.id = %s AND e.xmin = %s AND o.id = %s AND o.xmin = %s
 """
 _PROJECT: Final = """
-SELECT id, number, status FROM organizations_project WHERE id = %s AND organization_id = %s
+SELECT id, number, status, fhir_profiles::text
+FROM organizations_project WHERE id = %s AND organization_id = %s
 """
 
 
@@ -124,7 +129,10 @@ def unchanged(key: KeyRow, project: ProjectReference | None) -> Statement:
 def reference_of(project: Project) -> ProjectReference:
     """Return a project as the REST kit knows it."""
     return ProjectReference(
-        project.id, project.number, archived=project.status == Project.Status.ARCHIVED
+        project.id,
+        project.number,
+        archived=project.status == Project.Status.ARCHIVED,
+        profiles=json.dumps(project.fhir_profiles),
     )
 
 
@@ -135,7 +143,10 @@ def find_project_reference(organization_id: str, project_id: str) -> ProjectRefe
     with connection.cursor() as cursor:
         cursor.execute(_PROJECT, [project_id, organization_id])
         row = cursor.fetchone()
-    return row and ProjectReference(row[0], row[1], archived=row[2] == Project.Status.ARCHIVED)
+    if row is None:
+        return None
+    archived = row[2] == Project.Status.ARCHIVED
+    return ProjectReference(row[0], row[1], archived=archived, profiles=row[3])
 
 
 def projects_of(organization_id: str) -> QuerySet[Project]:

@@ -45,6 +45,8 @@ class Scope:
     schema: str
     project_id: str | None = None
     project_number: int | None = None
+    profiles: str | None = None
+    """How the project has clinical writes checked, as its setting says; None: not looked up."""
 
     def metadata(self) -> dict[str, str | None]:
         """Return the members that every answer carries."""
@@ -56,7 +58,7 @@ class Scope:
 
     def in_project(self, project_id: str, project_number: int) -> "Scope":
         """Return the same tenant narrowed to one project."""
-        return replace(self, project_id=project_id, project_number=project_number)
+        return replace(self, project_id=project_id, project_number=project_number, profiles=None)
 
     def context(self) -> Context:
         """Return the settings that hold this scope in the database."""
@@ -211,6 +213,12 @@ def _run_directly(
 def is_direct() -> bool:
     """Return whether this is a `direct_scope`, which has no transaction to read in."""
     return _entry.get() is not None
+
+
+def is_direct() -> bool:
+    """Tell whether each group of statements enters the tenant itself, and only one may write."""
+    entry = _entry.get()
+    return entry is not None and not (entry.readonly or entry.repeats)
 
 
 def active_scope() -> Scope:

@@ -1,5 +1,6 @@
 """What the API of this room reads and answers."""
 
+import re
 from typing import ClassVar
 
 from rest_framework import serializers
@@ -52,12 +53,30 @@ class OrganizationChange(serializers.Serializer[Organization]):
     metadata = MetadataField(required=False)
 
 
+class ProfilesField(serializers.DictField):
+    """`{"Patient": ["http://…/us-core-patient"]}`: profiles by resource type."""
+
+    child = serializers.ListField(
+        child=serializers.RegexField(r"^\S+$", max_length=500), max_length=20, allow_empty=True
+    )
+
+    def to_internal_value(self, data: dict[str, object]) -> dict[str, list[str]]:
+        """Return the profiles; refuse what is no name of a type."""
+        found: dict[str, list[str]] = super().to_internal_value(data)
+        wrong = [name for name in found if not re.fullmatch(r"[A-Z][A-Za-z]{1,63}", name)]
+        if wrong:
+            raise serializers.ValidationError(f"`{wrong[0][:80]}` is no FHIR resource type.")
+        return {name: urls for name, urls in found.items() if urls}
+
+
 class ProjectAnswer(serializers.ModelSerializer[Project]):
     """A project."""
 
     object = ConstantField("project")
     metadata = MetadataField()
     blueprint = serializers.SerializerMethodField()
+    fhir_profile_validation = serializers.SerializerMethodField()
+    fhir_required_profiles = serializers.SerializerMethodField()
 
     class Meta:
         model = Project
@@ -69,12 +88,23 @@ class ProjectAnswer(serializers.ModelSerializer[Project]):
             "status",
             "blueprint",
             "metadata",
+            "fhir_profile_validation",
+            "fhir_required_profiles",
             "created_at",
         ]
 
     def get_blueprint(self, project: Project) -> str | None:
         """Return the blueprint's name, null without one."""
         return project.blueprint or None
+
+    def get_fhir_profile_validation(self, project: Project) -> str:
+        """Return off, claimed or required."""
+        return str(project.fhir_profiles.get("mode", "off"))
+
+    def get_fhir_required_profiles(self, project: Project) -> dict[str, list[str]]:
+        """Return the profiles by type of which a resource conforms to one."""
+        found: dict[str, list[str]] = project.fhir_profiles.get("required", {})
+        return found
 
 
 class ProjectCreation(serializers.Serializer[Project]):
@@ -87,11 +117,21 @@ class ProjectCreation(serializers.Serializer[Project]):
 
 
 class ProjectChange(serializers.Serializer[Project]):
-    """What can be changed of a project; `status` archives or restores it."""
+    """What can be changed of a project; `status` archives or restores it.
+
+    `fhir_profile_validation` says whether writes of FHIR resources are checked against profiles:
+    `off`; `claimed` (those in `meta.profile` that are known here); `required` (they must be known,
+    too). Unless it is off, resources of a type in `fhir_required_profiles` conform to one of its
+    profiles.
+    """
 
     name = serializers.CharField(max_length=200, required=False)
     metadata = MetadataField(required=False)
     status = serializers.ChoiceField(choices=Project.Status.choices, required=False)
+    fhir_profile_validation = serializers.ChoiceField(
+        choices=["off", "claimed", "required"], required=False
+    )
+    fhir_required_profiles = ProfilesField(required=False)
 
 
 class MemberAnswer(serializers.ModelSerializer[Membership]):

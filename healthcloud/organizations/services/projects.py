@@ -79,18 +79,27 @@ def update_project(
     name: str | None = None,
     metadata: Mapping[str, str] | None = None,
     status: str | None = None,
+    fhir_profile_validation: str | None = None,
+    fhir_required_profiles: Mapping[str, list[str]] | None = None,
     only_environment: str | None = None,
 ) -> Project:
-    """Change name or metadata; what is None stays. Raises ProjectNotFound.
+    """Change name, metadata or checks of clinical writes; what is None stays.
+
+    Raises ProjectNotFound.
 
     `status` archives or restores the project in the same transaction, on the terms of
     `archive_project`.
     """
-    changed = {"name": name, "metadata": metadata}
-    fields = [field for field, value in changed.items() if value is not None]
     with transaction.atomic():
         with public_scope():
             project = _locked(organization_id, project_id)
+            rules = {"mode": fhir_profile_validation, "required": fhir_required_profiles}
+            changed = {
+                "name": name,
+                "metadata": metadata,
+                "fhir_profiles": _merged(project.fhir_profiles, rules),
+            }
+            fields = [field for field, value in changed.items() if value is not None]
             for field in fields:
                 setattr(project, field, changed[field])
             if fields:
@@ -109,6 +118,14 @@ def update_project(
                 now=now,
             )
     return project
+
+
+def _merged(
+    before: Mapping[str, object], changes: Mapping[str, object | None]
+) -> Mapping[str, object] | None:
+    """Return a setting with what is not None changed, None where nothing is."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return {**before, **given} if given else None
 
 
 def archive_project(

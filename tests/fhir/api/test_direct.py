@@ -144,6 +144,24 @@ def test_an_expired_key_is_declined(live_key: str) -> None:
     assert ask(live_key, "/v1/fhir/Patient") is None
 
 
+def test_writes_of_a_project_that_asks_for_profiles_go_the_whole_way(
+    live_key: str, live_tenant: Scope
+) -> None:
+    projects = Project.objects.filter(id=live_tenant.project_id)
+    wrong = {**PATIENT, "meta": {"profile": ["http://x/nowhere"]}}
+    assert ask(live_key, "/v1/fhir/Patient", wrong) is not None
+    try:
+        projects.update(fhir_profiles={"mode": "required"})
+        assert ask(live_key, "/v1/fhir/Patient", wrong) is None  # what was remembered is outdated
+        introduce(live_key)
+        assert ask(live_key, "/v1/fhir/Patient", wrong) is None
+        found = ask(live_key, "/v1/fhir/Patient?_total=accurate")
+        assert found is not None
+        assert found.json["total"] == 1
+    finally:
+        projects.update(fhir_profiles={})
+
+
 def test_an_archived_project_takes_no_more_writes(live_key: str, live_tenant: Scope) -> None:
     projects = Project.objects.filter(id=live_tenant.project_id)
     try:
