@@ -215,12 +215,6 @@ def is_direct() -> bool:
     return _entry.get() is not None
 
 
-def is_direct() -> bool:
-    """Tell whether each group of statements enters the tenant itself, and only one may write."""
-    entry = _entry.get()
-    return entry is not None and not (entry.readonly or entry.repeats)
-
-
 def active_scope() -> Scope:
     """Return the scope of the enclosing `tenant_scope`; raise NoTenantScope without one."""
     scope = _active.get()
