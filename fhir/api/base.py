@@ -28,6 +28,7 @@ from fhir.codecs.xml import from_xml, to_xml
 from fhir.documents import JsonObject, parse
 from fhir.errors import NotSupported
 from fhir.interactions.provenance import read_provenance, record_provenance
+from fhir.patches import PATCH_FORMATS
 from fhir.stored import StoredResource
 from fhir.writing import refuse_invalid
 from healthcloud.api.errors import ErrorDescription
@@ -74,6 +75,8 @@ class FhirView(PlatformView):
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
         """Find the format of the answer; refuse what can't be answered before anything is done."""
+        if request.method == "OPTIONS":  # which methods there are is no secret
+            return
         refusal = None
         try:
             self.format = acceptable_format(
@@ -86,6 +89,19 @@ class FhirView(PlatformView):
         wanted = request.query_params.get("_format") or request.headers.get("Accept", "")
         if refusal is not None and not self.is_acceptable(wanted):
             raise refusal
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        """Return what the header Allow names."""
+        methods = self._declared_methods()
+        return [*methods, *(("HEAD",) if "GET" in methods else ()), "OPTIONS"]
+
+    def options(self, request: Request, *args: object, **kwargs: object) -> HttpResponse:  # type: ignore[override]  # no Response of DRF's
+        """Answer which methods an address has, and what a patch may be written in."""
+        headers = {"Allow": ", ".join(self.allowed_methods)}
+        if "PATCH" in self._declared_methods():
+            headers["Accept-Patch"] = ", ".join(PATCH_FORMATS)
+        return HttpResponse(status=204, headers=headers)
 
     def _require_verb(self) -> None:
         """Refuse what a scope of SMART does not grant in the end: `rs` is no `c`."""

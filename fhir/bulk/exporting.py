@@ -11,6 +11,7 @@ from typing import Final
 import orjson
 
 from fhir import jobs
+from fhir.bulk.associated import wanted_of
 from fhir.bulk.patients import of_patients
 from fhir.definitions import type_number
 from fhir.documents import JsonObject
@@ -55,7 +56,7 @@ class Page:
 @jobs.register(KIND)
 def export_page(job: jobs.Job, now: datetime) -> jobs.Step:
     """Write the next page of the current type, or the manifest when no type is left."""
-    types: list[str] = job.request["types"]
+    types = [*job.request["types"], *(["Provenance"] if job.request.get("associated") else [])]
     at = int(job.position.get("at", 0))
     if at >= len(types):
         return jobs.Finished(_manifest(job))
@@ -78,15 +79,31 @@ def _page(job: jobs.Job, name: str, after: str, now: datetime) -> Page:
     values = [job.request["snapshot"], project, type_number(name), after, *condition.params]
     rows = fetch(_ROWS.format(condition=condition.sql), [*values, PAGE], prepare=False)
     taken = _within_budget(rows)
+    last = taken[-1][0].decode() if taken else ""
+    is_last = len(taken) == len(rows) < PAGE
+    if name not in job.request["types"]:
+        taken = _associated(job, taken, now)
     elements = _elements(job.request, name)
     lines, deleted = [], []
     for rid, content in taken:
         if content is not None:
             lines.append(subset(name, content, elements=elements) if elements else content)
-        elif job.request.get("since"):
+        elif job.request.get("since") and name in job.request["types"]:
             deleted.append(_deletion(name, rid.decode()))
-    last = taken[-1][0].decode() if taken else ""
-    return Page(lines, deleted, last, len(taken) == len(rows) < PAGE)
+    return Page(lines, deleted, last, is_last)
+
+
+def _associated(job: jobs.Job, rows: list[Row], now: datetime) -> list[Row]:
+    """Return those of some Provenances that belong to what is exported."""
+    _, project = active_project()
+    context = SearchContext(project, now)
+    return wanted_of(
+        rows,
+        types=job.request["types"],
+        snapshot=job.request["snapshot"],
+        condition=lambda name: _condition(job.request, name, context),
+        kind=job.request["associated"],
+    )
 
 
 def _within_budget(rows: list[Row]) -> list[Row]:
@@ -101,6 +118,8 @@ def _within_budget(rows: list[Row]) -> list[Row]:
 
 def _condition(request: JsonObject, name: str, context: SearchContext) -> Clause:
     parts = [Clause("true")]
+    if name not in request["types"]:  # a Provenance is judged by what it is about
+        return parts[0]
     if request.get("since"):
         parts.append(Clause("h.updated >= %s::text::timestamptz", (request["since"],)))
     queries = request.get("filters", {}).get(name, ())

@@ -7,8 +7,8 @@ from typing import Final
 
 from fhir import store
 from fhir.bundles import document as document_bundle
-from fhir.errors import NotSupported
-from fhir.operations.operation import HL7, Call, Operation
+from fhir.operations.keeping import keep_document
+from fhir.operations.operation import HL7, Answer, Call, Operation
 from fhir.search.includes import MAX_INCLUDED, included
 from fhir.search.request import Include, SearchRequest
 from healthcloud.errors import BadRequest
@@ -17,16 +17,14 @@ from healthcloud.tenancy.scope import active_project
 _ALL: Final = SearchRequest("Composition", includes=(Include("", "", "", iterate=True),))
 
 
-def document(call: Call) -> bytes:
+def document(call: Call) -> Answer | bytes:
     """Answer the document: the Composition, and what it refers to, directly or through others.
 
     At most 1,000 resources besides. On the type level `id` names the Composition. The caller
-    must be allowed to read each of them.
+    must be allowed to read each of them. With `persist` the document is stored as a Bundle, which
+    needs the scope to write Bundles.
     """
-    if call.parameters.truth("persist"):
-        raise NotSupported(
-            "The server answers the document and does not keep it: POST the answer to /Bundle."
-        )
+    persist = call.parameters.truth("persist")
     rid = call.id or call.parameters.required("id").removeprefix("Composition/")
     composition = store.read(resource_type="Composition", id=rid)
     _, project = active_project()
@@ -34,7 +32,8 @@ def document(call: Call) -> bytes:
     if others.is_cut:
         raise BadRequest(f"A document may refer to {MAX_INCLUDED} resources; this has more.")
     call.require(*sorted({f"{other.resource_type}:read" for other in others.resources}))
-    return document_bundle([composition, *others.resources], base=call.base, now=call.now)
+    made = document_bundle([composition, *others.resources], base=call.base, now=call.now)
+    return keep_document(call, made) if persist else made
 
 
 OPERATION = Operation(

@@ -2,24 +2,31 @@
 
 from typing import Final
 
+import orjson
+
 from fhir import jobs
+from fhir.bulk.associated import KINDS, LATEST, RELEVANT
 from fhir.bulk.exporting import KIND, take_snapshot
 from fhir.bulk.patients import members_of, patient_id
+from fhir.bundles import ignored_outcome
 from fhir.definitions import compartment_parameters, is_resource_type, resource_types
 from fhir.documents import JsonObject, instant
-from fhir.operations.operation import Answer, Call, Operation
+from fhir.operations.operation import Answer, Call, Level, Operation
 from fhir.operations.parameters import InvalidParameter
 from fhir.search.parser import parse
-from fhir.search.request import types_touched
+from fhir.search.request import Ignored, types_touched
 
 _FORMATS: Final = frozenset({"application/fhir+ndjson", "application/ndjson", "ndjson"})
 _BULK: Final = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/"
-_INPUTS: Final = frozenset({"_outputFormat", "_since", "_type", "_typeFilter", "_elements"})
+_INPUTS: Final = frozenset(
+    {"_outputFormat", "_since", "_type", "_typeFilter", "_elements", "includeAssociatedData"}
+)
 
 
 def kick_off(call: Call) -> Answer:
     """Ask for an export of what is stored now; the answer says where to watch it."""
     given = call.parameters
+    ignored = _ignored(call)
     output = (given.text("_outputFormat") or "ndjson").replace(" ", "+")
     if output not in _FORMATS:
         raise InvalidParameter("`_outputFormat` is application/fhir+ndjson.", param="_outputFormat")
@@ -33,6 +40,7 @@ def kick_off(call: Call) -> Answer:
         "elements": given.texts("_elements", commas=True),
         "since": since.isoformat() if since else None,
         "patients": _patients(call),
+        "associated": _associated(call, types),
         "snapshot": take_snapshot(),
         "time": instant(call.now),
         "address": call.address + (f"?{call.query}" if call.query else ""),
@@ -40,7 +48,37 @@ def kick_off(call: Call) -> Answer:
     }
     scopes = _scopes(call, types, filters)
     job = jobs.start(kind=KIND, request=request, scopes=scopes, actor=call.actor, now=call.now)
+    if ignored:
+        outcome = orjson.dumps(ignored_outcome(ignored)) + b"\n"
+        jobs.add_file(job.id, role="error", type="OperationOutcome", count=1, content=outcome)
     return Answer(status=202, headers={"Content-Location": f"{call.base}/_jobs/{job.id}"})
+
+
+def _ignored(call: Call) -> list[Ignored]:
+    """Return the parameters that are left out, which the client must want; raise for others."""
+    own = _INPUTS | ({"patient"} if call.level != "system" else set())
+    unknown = sorted(call.parameters.names() - own)
+    if unknown and call.prefer.get("handling") != "lenient":
+        raise InvalidParameter(
+            f"$export has no parameter `{unknown[0][:60]}` here. It takes:"
+            f" {', '.join(sorted(own))}.",
+            param=unknown[0],
+        )
+    return [Ignored(name[:60], "$export has no such parameter.") for name in unknown]
+
+
+def _associated(call: Call, types: list[str]) -> str | None:
+    """Return which Provenances come besides, None where all do or none."""
+    wanted = call.parameters.texts("includeAssociatedData", commas=True)
+    for kind in wanted:
+        if kind not in KINDS:
+            raise InvalidParameter(
+                f"`includeAssociatedData` is {' or '.join(KINDS)}.", param="includeAssociatedData"
+            )
+    if not wanted or "Provenance" in types:
+        return None
+    call.require("Provenance:read")
+    return RELEVANT if RELEVANT in wanted else LATEST
 
 
 def _types(call: Call) -> list[str]:
@@ -80,6 +118,8 @@ def _scopes(call: Call, types: list[str], filters: dict[str, list[str]]) -> list
     needed = [f"{name}:read" for name in types] if named else ["fhir:read"]
     if call.level == "instance":
         needed.append("Group:read")
+    if "includeAssociatedData" in call.parameters:
+        needed.append("Provenance:read")
     for name, queries in filters.items():
         for query in queries:
             touched = types_touched(parse(name, query))
@@ -99,40 +139,27 @@ def _patients(call: Call) -> list[str] | None:
     return [rid for rid in members_of(call.id) if not chosen or rid in chosen]
 
 
+def _declared(level: Level, resource_type: str, what: str) -> Operation:
+    """Return the operation at one of the three places where an export is asked for."""
+    of_patients = frozenset({"patient"}) if resource_type else frozenset()
+    name = f"{resource_type.lower()}-export" if resource_type else "export"
+    return Operation(
+        name="export",
+        run=kick_off,
+        levels=frozenset({level}),
+        types=frozenset({resource_type} if resource_type else ()),
+        summary=f"Export {what} as newline-delimited JSON.",
+        inputs=_INPUTS | of_patients,
+        any_input=True,
+        definition=f"{_BULK}{name}",
+        scope="*",
+        starts_job=True,
+        weight=20,
+    )
+
+
 OPERATIONS = (
-    Operation(
-        name="export",
-        run=kick_off,
-        levels=frozenset({"system"}),
-        summary="Export all resources as newline-delimited JSON.",
-        inputs=_INPUTS,
-        definition=f"{_BULK}export",
-        scope="*",
-        starts_job=True,
-        weight=20,
-    ),
-    Operation(
-        name="export",
-        run=kick_off,
-        levels=frozenset({"type"}),
-        types=frozenset({"Patient"}),
-        summary="Export what belongs to patients as newline-delimited JSON.",
-        inputs=_INPUTS | {"patient"},
-        definition=f"{_BULK}patient-export",
-        scope="*",
-        starts_job=True,
-        weight=20,
-    ),
-    Operation(
-        name="export",
-        run=kick_off,
-        levels=frozenset({"instance"}),
-        types=frozenset({"Group"}),
-        summary="Export what belongs to the patients of a group as newline-delimited JSON.",
-        inputs=_INPUTS | {"patient"},
-        definition=f"{_BULK}group-export",
-        scope="*",
-        starts_job=True,
-        weight=20,
-    ),
+    _declared("system", "", "all resources"),
+    _declared("type", "Patient", "what belongs to patients"),
+    _declared("instance", "Group", "what belongs to the patients of a group"),
 )

@@ -55,6 +55,8 @@ class Call:
     query: str = ""
     prefer: Mapping[str, str] = field(default_factory=dict)
     accept: str = ""
+    is_archived: bool = False
+    """Whether the project may only be read."""
 
     @property
     def actor(self) -> Actor:

@@ -12,9 +12,9 @@ import orjson
 from fhir import store
 from fhir.bundles import document
 from fhir.documents import JsonObject, instant, new_id
-from fhir.errors import NotSupported
 from fhir.operations.ips_sections import EMPTY, LOINC, SECTIONS, Section, is_left_out, narrative
-from fhir.operations.operation import Call, Operation
+from fhir.operations.keeping import keep_document
+from fhir.operations.operation import Answer, Call, Operation
 from fhir.search.includes import included
 from fhir.search.request import Include, SearchRequest
 from fhir.search.service import search
@@ -50,16 +50,13 @@ class _Filled:
     resources: list[StoredResource]
 
 
-def summary(call: Call) -> bytes:
+def summary(call: Call) -> Answer | bytes:
     """Answer the summary as a document: Composition, patient, sections, and who is named in them.
 
     Sections that the guide requires stand in it even when empty, with the reason. On the type
-    level `identifier` (system|value) names the patient.
+    level `identifier` (system|value) names the patient. With `persist` it is stored as a Bundle.
     """
-    if call.parameters.truth("persist"):
-        raise NotSupported(
-            "The server answers the summary and does not keep it: POST it to /Bundle."
-        )
+    persist = call.parameters.truth("persist")
     call.require(*sorted({f"{name}:read" for s in SECTIONS for name, _ in s.queries}))
     patient = _patient(call)
     filled = [_fill(section, patient, call) for section in SECTIONS]
@@ -76,12 +73,13 @@ def summary(call: Call) -> bytes:
         for other in linked
         if other.resource_type in _LINKED and call.can(f"{other.resource_type}:read")
     ]
-    return document(
+    made = document(
         [composition, patient, author, *_once([*entries, *others])],
         base=call.base,
         now=call.now,
         profile=f"{_PROFILE}Bundle-uv-ips",
     )
+    return keep_document(call, made) if persist else made
 
 
 def _patient(call: Call) -> StoredResource:

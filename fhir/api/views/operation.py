@@ -80,6 +80,7 @@ class OperationView(FhirView):
             content_type=self.request.content_type or "",
             query=str(request.META.get("QUERY_STRING", "")),
             prefer=self.prefer,
+            is_archived=bool(self._project and self._project.archived),
             accept=request.GET.get("_format") or request.headers.get("Accept", ""),
         )
 

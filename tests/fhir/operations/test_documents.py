@@ -40,8 +40,23 @@ def test_a_document_begins_with_its_composition_and_holds_what_it_refers_to(
     assert validate(found) == []
     by_id = get(ann, "Composition/$document?id=letter")
     assert set(references(by_id)) == set(references(found))
-    get(ann, "Composition/letter/$document?persist=true", 501)
+    kept = ann.get("/v1/fhir/Composition/letter/$document?persist=true")
+    assert (kept.status_code, kept.json()["type"]) == (200, "document")
+    assert kept["Location"].endswith(f"/Bundle/{kept.json()['id']}/_history/1")
+    assert ann.get(f"/v1/fhir/Bundle/{kept.json()['id']}").json() == kept.json()
     get(ann, "Composition/other/$document", 404)
+
+
+def test_what_is_kept_needs_the_scope_to_write_it(
+    ann: APIClient, client_for: ClientFor, charlie_client: APIClient
+) -> None:
+    url = "/v1/fhir/Patient/ann/$summary?persist=true"
+    assert client_for(scopes=("fhir:read",)).get(url).status_code == 403
+    assert charlie_client.get(url).status_code == 404
+    assert get(ann, "Bundle?_summary=count")["total"] == 0
+    kept = ann.get(url)
+    assert kept.status_code == 200, kept.content
+    assert get(ann, f"Bundle/{kept.json()['id']}")["entry"] == kept.json()["entry"]
 
 
 def test_the_summary_has_the_required_sections_even_when_empty(ann: APIClient) -> None:

@@ -213,6 +213,75 @@ def test_a_crash_in_the_middle_exports_nothing_twice(
 
 
 @pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("LatestProvenanceResources", ["v2"]), ("RelevantProvenanceResources", ["v1", "v2"])],
+)
+def test_provenances_of_what_is_exported_come_besides(
+    client: APIClient, write: Callable[..., None], kind: str, expected: list[str]
+) -> None:
+    for number, target in enumerate(("Patient/p1", "Patient/p1/_history/1", "Organization/o1"), 1):
+        write(
+            {
+                "resourceType": "Provenance",
+                "id": f"v{number}",
+                "target": [{"reference": target}],
+                "recorded": "2026-01-01T00:00:00Z",
+                "agent": [{"who": {"display": "x"}}],
+            }
+        )
+    place = kick_off(client, f"$export?_type=Patient&includeAssociatedData={kind}")
+    run_until_idle()
+    found = exported(client, place)
+    assert found == ["Patient/p1", "Patient/p2", *(f"Provenance/{rid}" for rid in expected)]
+
+
+def test_lenient_clients_are_told_what_was_ignored(client: APIClient) -> None:
+    answer = client.get(
+        "/v1/fhir/$export?_type=Patient&organizeOutputBy=Patient",
+        headers={"Prefer": "respond-async, handling=lenient"},
+    )
+    assert answer.status_code == 202
+    run_until_idle()
+    place = str(answer["Content-Location"]).removeprefix("http://testserver")
+    assert exported(client, place) == ["Patient/p1", "Patient/p2"]
+    [error] = client.get(place).json()["error"]
+    outcome = client.get(error["url"].removeprefix("http://testserver")).content
+    assert b"organizeOutputBy" in outcome
+
+
+def test_patients_are_named_in_parameters(client: APIClient) -> None:
+    given = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "patient", "valueReference": {"reference": "Patient/p2"}},
+            {"name": "_type", "valueString": "Patient,Observation"},
+            {"name": "_outputFormat", "valueString": "ndjson"},
+        ],
+    }
+    answer = client.post(
+        "/v1/fhir/Patient/$export", json.dumps(given), content_type="application/fhir+json"
+    )
+    assert answer.status_code == 202, answer.content
+    run_until_idle()
+    place = str(answer["Content-Location"]).removeprefix("http://testserver")
+    assert sorted(exported(client, place)) == ["Observation/c", "Patient/p2"]
+    done = client.get(place)
+    assert (done["Content-Type"], "Expires" in done) == ("application/json", True)
+
+
+def test_an_export_that_goes_on_says_how_far_it_is_and_ends_when_told(client: APIClient) -> None:
+    place = kick_off(client, "$export")
+    waiting = client.get(place)
+    assert (waiting.status_code, waiting["X-Progress"]) == (202, "queued")
+    assert int(waiting["Retry-After"]) > 0
+    assert client.delete(place).status_code == 202
+    run_until_idle()
+    assert client.get(place).status_code == 404
+    assert client.get(f"{place}/0").status_code == 404
+    assert client.delete(place).status_code == 404
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "$export?_outputFormat=csv",

@@ -83,7 +83,7 @@ def test_get_is_refused_for_what_affects_state(alice_client: APIClient) -> None:
     operation = Operation("keep", greet, frozenset({"instance"}), "Keep.", affects_state=True)
     answer = ask(alice_client, "GET", "/x?name=Ann", operation=operation)
     assert answer.status_code == 405
-    assert answer["Allow"] == "POST"
+    assert answer["Allow"] == "POST, OPTIONS"
 
 
 @pytest.mark.django_db
