@@ -30,6 +30,8 @@ class Field:
 
     place: Place | None
     repeats: bool
+    kind: str = ""
+    """The type of a primitive."""
 
 
 @cache
@@ -42,7 +44,7 @@ def fields(place: Place) -> dict[str, Field]:
     for element in found.children(place.path):
         for name, kind in element.json_names():
             inside = _inside(place, element.path, element.content_of, kind)
-            members[name] = Field(inside, element.repeats)
+            members[name] = Field(inside, element.repeats, "" if inside else kind)
     return members
 
 

@@ -21,7 +21,9 @@ from graphql import (
 from fhir.documents import JsonObject
 from fhir.graphql.elements import Field, Place, field
 from fhir.graphql.errors import InvalidQuery
-from fhir.graphql.lists import DIRECTIVES, choose, merge
+from fhir.graphql.introspection import INTROSPECTION, introspected
+from fhir.graphql.lists import DIRECTIVES, choose, merge, slice_name
+from fhir.graphql.mutations import Mutations
 from fhir.graphql.roots import Roots
 
 MAX_DEPTH: Final = 24
@@ -55,7 +57,42 @@ class Execution:
         answer: JsonObject = {}
         for node in self._fields(selections, None, 0):
             if self._is_on(node):
-                answer[_key(node)] = self._root(node, None)
+                answer[_key(node)] = self._top(node)
+        return answer
+
+    def _top(self, node: FieldNode) -> object:
+        name = node.name.value
+        if name == "__typename":
+            return "Query"
+        if name in INTROSPECTION:
+            return introspected(node, self.fragments, self.variables)
+        return self._root(node, None)
+
+    def mutate(self, selections: SelectionSetNode, mutations: Mutations) -> JsonObject:
+        """Write what the fields at the top of a mutation say, one after the other."""
+        answer: JsonObject = {}
+        for node in self._fields(selections, None, 0):
+            if not self._is_on(node):
+                continue
+            if node.name.value == "__typename":
+                answer[_key(node)] = "Mutation"
+                continue
+            done = mutations.do(node.name.value, self.arguments(node))
+            answer[_key(node)] = self._done(_selections(node), done)
+        return answer
+
+    def _done(self, selections: SelectionSetNode, done: JsonObject) -> JsonObject:
+        answer: JsonObject = {}
+        for node in self._fields(selections, None, 1):
+            name = node.name.value
+            if name not in done:
+                raise InvalidQuery(
+                    f"A mutation answers {', '.join(done)}, no `{name}`.", param=name
+                )
+            value = done[name]
+            if isinstance(value, dict):
+                value = self.resource(_selections(node), value, 2)
+            answer[_key(node)] = value
         return answer
 
     def resource(
@@ -76,18 +113,47 @@ class Execution:
             if not self._is_on(node):
                 continue
             found = self._member(node, value, position)
-            directives = {directive.name.value for directive in node.directives or ()}
-            if "flatten" in directives:
+            given = {d.name.value: self.arguments(d) for d in node.directives or ()}
+            if "slice" in given:
+                self._slice(node, value, found, given, answer)
+            elif "flatten" in given:
                 self._flatten(node, found, answer)
             else:
                 answer[_key(node)] = (
-                    found[0] if "first" in directives and isinstance(found, list) else found
+                    found[0] if "first" in given and isinstance(found, list) else found
                 )
         return answer
 
-    def _flatten(self, node: FieldNode, found: object, answer: JsonObject) -> None:
+    def _slice(
+        self,
+        node: FieldNode,
+        value: JsonObject,
+        found: object,
+        given: Mapping[str, Mapping[str, Any]],
+        answer: JsonObject,
+    ) -> None:
+        """Give each item of a list a name of its own, which ends with the value of a path."""
+        path = str(given["slice"].get("path") or given["slice"].get("fhirpath") or "")
+        if not path:
+            raise InvalidQuery("@slice takes a `path`.", param="@slice")
+        if not isinstance(found, list):
+            answer[_key(node)] = found
+            return
+        items = choose(value[node.name.value], self.arguments(node))
+        for index, (item, picked) in enumerate(zip(items, found, strict=True)):
+            suffix = slice_name(item, index, path)
+            if "flatten" in given:
+                self._flatten(node, picked, answer, suffix)
+            elif "singleton" in given:
+                answer.setdefault(f"{_key(node)}{suffix}", picked)
+            else:
+                answer.setdefault(f"{_key(node)}{suffix}", []).append(picked)
+
+    def _flatten(
+        self, node: FieldNode, found: object, answer: JsonObject, suffix: str = ""
+    ) -> None:
         single = frozenset(
-            _key(child)
+            f"{_key(child)}{suffix}"
             for child in (node.selection_set.selections if node.selection_set else ())
             if isinstance(child, FieldNode)
             and any(directive.name.value == "singleton" for directive in child.directives or ())
@@ -95,7 +161,8 @@ class Execution:
         children = found if isinstance(found, list) else [found]
         for child in children:
             if isinstance(child, dict):
-                merge(answer, child, single=single)
+                named = {f"{name}{suffix}": item for name, item in child.items()}
+                merge(answer, named, single=single)
 
     def _member(self, node: FieldNode, value: JsonObject, position: Position) -> object:
         name = node.name.value

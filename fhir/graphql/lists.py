@@ -13,7 +13,7 @@ from fhir.graphql.errors import InvalidQuery
 
 Arguments = Mapping[str, Any]
 
-DIRECTIVES: Final = frozenset({"skip", "include", "flatten", "first", "singleton"})
+DIRECTIVES: Final = frozenset({"skip", "include", "flatten", "first", "singleton", "slice"})
 _PAGING: Final = frozenset({"_count", "_offset", "fhirpath"})
 
 
@@ -40,13 +40,26 @@ def _has(item: JsonObject, name: str, value: object) -> bool:
 
 
 def _is_true(item: JsonObject | list[Any], expression: str) -> bool:
+    return _values(item, expression) == [True]
+
+
+def _values(item: object, expression: str) -> list[Any]:
     try:
-        return compile_path(expression).evaluate(items_of(item), Scope()) == [True]
+        found: list[Any] = compile_path(expression).evaluate(items_of(item), Scope())
     except (FhirPathError, OverBudget) as error:
         reason = str(error) or "it takes too much work"
         raise InvalidQuery(
             f"The FHIRPath `{expression[:100]}` can't be evaluated: {reason}", param="fhirpath"
         ) from error
+    return found
+
+
+def slice_name(item: object, index: int, path: str) -> str:
+    """Return what `@slice` appends to a name for an item: its place, or the value of a path."""
+    if path == "$index":
+        return f".{index}"
+    found = _values(item, path)
+    return f".{found[0]}" if found else ""
 
 
 def _whole(arguments: Arguments, name: str, default: int) -> int:

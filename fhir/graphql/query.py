@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from django.db import transaction
 from graphql import (
     FragmentDefinitionNode,
     GraphQLSyntaxError,
@@ -16,6 +17,7 @@ from fhir.documents import JsonObject
 from fhir.graphql.errors import InvalidQuery
 from fhir.graphql.execution import Execution
 from fhir.graphql.loading import Loader
+from fhir.graphql.mutations import Mutations
 from fhir.graphql.roots import Roots
 from fhir.operations.operation import Call
 
@@ -30,9 +32,10 @@ def run(
     call: Call,
     resource: JsonObject | None,
 ) -> JsonObject:
-    """Return the data of a query: over the server, or over one resource.
+    """Return the data of a query over the server or over one resource, or of a mutation.
 
-    Raises InvalidQuery for what does not parse or does not exist.
+    Raises InvalidQuery for what does not parse or does not exist. A mutation writes all that it
+    names or nothing.
     """
     try:
         document = parse(query, max_tokens=_MAX_TOKENS)
@@ -45,6 +48,11 @@ def run(
     }
     given = _with_defaults(operation, variables)
     execution = Execution(fragments, given, Roots(Loader(call)))
+    if operation.operation is OperationType.MUTATION:
+        if resource is not None or call.method != "POST":
+            raise InvalidQuery("Mutations are sent to /v1/fhir/$graphql by POST.", param="query")
+        with transaction.atomic():
+            return execution.mutate(operation.selection_set, Mutations(call))
     if resource is not None:
         return execution.resource(operation.selection_set, resource, 0)
     return execution.start(operation.selection_set)
@@ -56,8 +64,8 @@ def _chosen(operations: list[OperationDefinitionNode], name: str) -> OperationDe
         raise InvalidQuery(
             "Name one of the operations of the document: `operationName`.", param="operationName"
         )
-    if found[0].operation is not OperationType.QUERY:
-        raise InvalidQuery("Only queries are answered: write through the REST API.", param="query")
+    if found[0].operation is OperationType.SUBSCRIPTION:
+        raise InvalidQuery("Subscriptions are resources here: create one.", param="query")
     return found[0]
 
 

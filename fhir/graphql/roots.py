@@ -42,9 +42,9 @@ class Roots:
         return _connection(found)
 
     def _read(self, resource_type: str, arguments: Mapping[str, Any]) -> JsonObject | None:
-        if set(arguments) != {"id"}:
+        if set(arguments) not in ({"id"}, {"_id"}):
             raise InvalidQuery(f"{resource_type} takes one argument: `id`.", param=resource_type)
-        return self.loader.read(resource_type, str(arguments["id"]))
+        return self.loader.read(resource_type, str(*arguments.values()))
 
 
 def _split(name: str) -> tuple[str, str]:

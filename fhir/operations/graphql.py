@@ -21,8 +21,8 @@ def graphql(call: Call) -> Answer:
     """Answer `{"data": …}`, or `{"errors": […]}` with an OperationOutcome in each.
 
     GET takes `query`, `variables` (JSON) and `operationName`; POST the same as JSON, or the query
-    alone as application/graphql. Names of search parameters have `_` for `-`. Queries only:
-    mutations, subscriptions and introspection are refused.
+    alone as application/graphql. Names of search parameters have `_` for `-`. Mutations are sent
+    by POST to the system.
     """
     query, variables, name = _request(call)
     resource = None
@@ -74,7 +74,7 @@ OPERATION = Operation(
     name="graphql",
     run=graphql,
     levels=frozenset({"system", "instance"}),
-    summary="Answer a GraphQL query.",
+    summary="Answer a GraphQL query or mutation.",
     inputs=frozenset({"query", "variables", "operationName"}),
     definition=_DEFINITION,
     bare="query",
