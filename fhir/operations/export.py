@@ -8,7 +8,7 @@ from fhir import jobs
 from fhir.bulk.associated import KINDS, LATEST, RELEVANT
 from fhir.bulk.exporting import KIND, take_snapshot
 from fhir.bulk.patients import members_of, patient_id
-from fhir.bundles import ignored_outcome
+from fhir.bundles import warnings
 from fhir.definitions import compartment_parameters, is_resource_type, resource_types
 from fhir.documents import JsonObject, instant
 from fhir.operations.operation import Answer, Call, Level, Operation
@@ -49,7 +49,7 @@ def kick_off(call: Call) -> Answer:
     scopes = _scopes(call, types, filters)
     job = jobs.start(kind=KIND, request=request, scopes=scopes, actor=call.actor, now=call.now)
     if ignored:
-        outcome = orjson.dumps(ignored_outcome(ignored)) + b"\n"
+        outcome = orjson.dumps(warnings(ignored)) + b"\n"
         jobs.add_file(job.id, role="error", type="OperationOutcome", count=1, content=outcome)
     return Answer(status=202, headers={"Content-Location": f"{call.base}/_jobs/{job.id}"})
 

@@ -130,7 +130,8 @@ def test_contained_resources_and_backbones(ann: APIClient) -> None:
         ("{ Dog { id } }", "There is no `Dog`"),
         ("{ PatientList(colour: red) { id } }", "colour"),
         ('{ Patient(id: "ann") { ObservationList(code: "x") { id } } }', "_reference"),
-        ('mutation { PatientDelete(id: "ann") { id } }', "Only queries"),
+        ('mutation { PatientDelete(id: "ann") { id } }', "answers information, no `id`"),
+        ("subscription { PatientList { id } }", "Subscriptions are resources"),
         ("query($id: ID!) { Patient(id: $id) { id } }", "`$id` is required"),
         ('{ Patient(id: "ann") { ...Loop } } fragment Loop on Patient { ...Loop }', "deeper"),
         ('{ Patient(id: "ann") { id @magic } }', "@magic"),
@@ -171,3 +172,103 @@ def test_a_body_without_a_query_is_400(ann: APIClient) -> None:
         answer = ann.post("/v1/fhir/$graphql", body, content_type="application/json")
         assert answer.status_code == 400
         assert answer.json()["resourceType"] == "OperationOutcome"
+
+
+def test_slices_give_each_item_a_name(ann: APIClient) -> None:
+    query = '{ name @slice(path: "use") { given } }'
+    assert data(ann, query, "Patient/ann/") == {
+        "name.official": [{"given": ["Ann", "Maria"]}],
+        "name.nickname": [{"given": ["Annie"]}],
+    }
+    query = '{ name @slice(path: "$index") @flatten { given @first @singleton family } }'
+    assert data(ann, query, "Patient/ann/") == {
+        "given.0": "Ann",
+        "family.0": ["Müller"],
+        "given.1": "Annie",
+        "family.1": [None],
+    }
+    assert "path" in message(ann, "{ PatientList { name @slice { given } } }")
+
+
+def test_mutations_create_update_and_delete(ann: APIClient) -> None:
+    query = """mutation M($new: PatientResourceInput!) {
+        made: PatientCreate(resource: $new) { location resource { id active } }
+        PatientUpdate(id: "ann", resource: {gender: male, name: [{family: "Meier"}]}) {
+            resource { gender name { family } meta { versionId } }
+            information { issue { severity } }
+        }
+        PatientDelete(id: "nobody") { information { issue { diagnostics } } } }"""
+    found = data(ann, query, variables={"new": {"active": True}})
+    rid = found["made"]["resource"]["id"]
+    assert found["made"]["location"].endswith(f"/v1/fhir/Patient/{rid}/_history/1")
+    assert found["PatientUpdate"]["resource"] == {
+        "gender": "male",
+        "name": [{"family": "Meier"}],
+        "meta": {"versionId": "2"},
+    }
+    assert "never was" in found["PatientDelete"]["information"]["issue"][0]["diagnostics"]
+    assert ann.get(f"/v1/fhir/Patient/{rid}").json()["active"] is True
+    data(ann, f'mutation {{ PatientDelete(id: "{rid}") {{ information {{ id }} }} }}')
+    assert ann.get(f"/v1/fhir/Patient/{rid}").status_code == 410
+
+
+def test_a_mutation_writes_all_or_nothing(ann: APIClient) -> None:
+    before = ann.get("/v1/fhir/_history?_count=0").json()["total"]
+    for broken in (
+        'PatientCreate(resource: {gender: "nonsense"}) { location }',
+        'PatientCreate(resource: {resourceType: "Observation"}) { location }',
+        "PatientCreate { location }",
+        "PatientMerge(id: 1) { location }",
+        "PatientCreate(resource: {active: true}) { nothing }",
+        'PatientUpdate(id: "ann", resource: {id: "other"}) { location }',
+    ):
+        query = (
+            f"mutation {{ a: PatientCreate(resource: {{active: true}}) {{ location }} {broken} }}"
+        )
+        assert message(ann, query)
+    answer = ann.get(
+        "/v1/fhir/$graphql?query=mutation{PatientDelete(id:%22ann%22){information{id}}}"
+    )
+    assert "POST" in answer.json()["errors"][0]["message"]
+    assert ann.get("/v1/fhir/_history?_count=0").json()["total"] == before
+
+
+def test_a_mutation_needs_the_scopes_of_what_it_writes(
+    ann: APIClient, client_for: ClientFor
+) -> None:
+    reader = client_for(scopes=("fhir:read",))
+    query = 'mutation { PatientDelete(id: "ann") { information { id } } }'
+    assert "Patient" in message(reader, query)
+    assert ann.get("/v1/fhir/Patient/ann").status_code == 200
+
+
+def test_charlie_changes_nothing_of_alices(ann: APIClient, charlie_client: APIClient) -> None:
+    data(charlie_client, 'mutation { PatientDelete(id: "ann") { information { id } } }')
+    assert ann.get("/v1/fhir/Patient/ann")["ETag"] == 'W/"1"'
+
+
+def test_types_are_described(ann: APIClient) -> None:
+    query = """query Q($name: String!) { __typename __type(name: $name) { name kind
+        fields { name type { name kind ofType { name } } args { name } } } }"""
+    found = data(ann, query, variables={"name": "Patient"})
+    assert found["__typename"] == "Query"
+    fields = {f["name"]: f for f in found["__type"]["fields"]}
+    assert fields["name"]["type"] == {"name": None, "kind": "LIST", "ofType": {"name": "HumanName"}}
+    assert {"_count", "_offset", "fhirpath", "use"} <= {a["name"] for a in fields["name"]["args"]}
+    assert {"resourceType", "contact", "ObservationList", "deceasedBoolean"} <= set(fields)
+    assert data(ann, '{ __type(name: "Nonsense") { name } }') == {"__type": None}
+    assert "nothing" in message(ann, "{ __schema { nothing } }")
+
+
+def test_the_schema_is_described_with_queries_mutations_and_directives(ann: APIClient) -> None:
+    query = """{ __schema { queryType { name fields { name } } mutationType { name fields { name } }
+        directives { name } } PatientList { id } }"""
+    found = data(ann, query)
+    schema = found["__schema"]
+    queries = {field["name"] for field in schema["queryType"]["fields"]}
+    assert {"Patient", "PatientList", "PatientConnection", "Binary"} <= queries
+    assert "TaskUpdate" in {field["name"] for field in schema["mutationType"]["fields"]}
+    assert {"flatten", "first", "singleton", "slice", "skip"} <= {
+        directive["name"] for directive in schema["directives"]
+    }
+    assert {"id": "ann"} in found["PatientList"]
