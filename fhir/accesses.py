@@ -15,12 +15,15 @@ from healthcloud.actors import Actor
 
 Outcome = Literal["success", "denied", "failure"]
 MAX_QUERY: Final = 2000
-_RECORD: Final = (
-    "WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))"
-    " INSERT INTO fhir_access (at, project, interaction, outcome, rtype, rid, query, purpose,"
+_INSERT: Final = (
+    "INSERT INTO fhir_access (at, project, interaction, outcome, rtype, rid, query, purpose,"
     " actor_kind, actor_id, actor_label, request_id) SELECT %s::timestamptz, %s::integer,"
     " %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text,"
-    " %s::text FROM quick"
+    " %s::text FROM "
+)
+_RECORD: Final = (
+    "WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))"
+    f" {_INSERT}quick"
 )
 
 
@@ -37,12 +40,27 @@ class Access:
 
     def statement(self, *, project: int, actor: Actor, request_id: str, now: datetime) -> Statement:
         """Return the statement that records the access, to travel with that of the read."""
-        params = (
+        params = self._values(project=project, actor=actor, request_id=request_id, now=now)
+        return Statement(_RECORD, params, prepare=True)
+
+    def recording(
+        self, *, source: str, project: int, actor: Actor, request_id: str, now: datetime
+    ) -> Statement:
+        """Return a further member of a WITH that records the access for the one row of `source`.
+
+        For transactions that don't wait for the disk, as `DirectEntry.is_quick` says.
+        """
+        params = self._values(project=project, actor=actor, request_id=request_id, now=now)
+        return Statement(f", recorded AS ({_INSERT}{source})", params)
+
+    def _values(
+        self, *, project: int, actor: Actor, request_id: str, now: datetime
+    ) -> tuple[object, ...]:
+        return (
             *(now, project, self.interaction, self.outcome, self.resource_type[:64]),
             *(self.id[:128], self.query[:MAX_QUERY], self.purpose[:200]),
             *(actor.kind, actor.id, actor.label[:200], request_id),
         )
-        return Statement(_RECORD, params, prepare=True)
 
 
 def record(access: Access, *, project: int, actor: Actor, request_id: str, now: datetime) -> None:

@@ -25,6 +25,11 @@ _READ: Final = (
     "SELECT pk, version, updated, content FROM fhir_resource"
     " WHERE project = %s::integer AND rtype = %s::smallint AND rid = %s::text"
 )
+_READ_RECORDED: Final = (
+    "WITH found AS MATERIALIZED (SELECT version, updated, content FROM fhir_resource"
+    " WHERE project = %s::integer AND rtype = %s::smallint AND rid = %s::text"
+    " AND content IS NOT NULL){recorded} SELECT version, updated, content FROM found"
+)
 _READ_VERSION: Final = (
     "SELECT version, updated, content FROM fhir_history WHERE project = %s::integer"
     " AND rtype = %s::smallint AND rid = %s::text AND version = %s::integer"
@@ -127,6 +132,16 @@ def read_current(project: int, type_number: int, rid: str) -> CurrentRow | None:
     """Return the current row of an id."""
     rows = fetch(_READ, (project, type_number, rid), prepare=True)
     return CurrentRow(*rows[0]) if rows else None
+
+
+def read_recorded(project: int, type_number: int, rid: str, recorded: Statement) -> Row | None:
+    """Return `(version, updated, content)` of a living resource; `recorded` is done for it.
+
+    `recorded` is a further member of WITH that reads `found`: nothing is recorded for no row.
+    """
+    sql = _READ_RECORDED.replace("{recorded}", recorded.sql)
+    rows = fetch(sql, (project, type_number, rid, *recorded.params), prepare=True)
+    return rows[0] if rows else None
 
 
 def read_version(project: int, type_number: int, rid: str, version: int) -> Row | None:

@@ -19,6 +19,7 @@ from django.urls import re_path
 from django.utils.module_loading import import_string
 
 from healthcloud.organizations.direct import application as direct_application
+from healthcloud.organizations.express import application as express_application
 from healthcloud.runtime.bridge import AsgiScope, Receive, Send, WsgiBridge
 
 Application = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
@@ -29,6 +30,8 @@ _http = WsgiBridge(
     threads=settings.WEB_THREADS,
     max_body=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
 )
+if settings.WEB_CONNECTIONS:
+    _http.express = express_application(_http.pool.submit)
 _streams: dict[str, Application] = {
     path: import_string(name) for path, name in settings.STREAMING_ROUTES.items()
 }

@@ -232,6 +232,8 @@ ASGI_APPLICATION = "healthcloud.asgi.application"
 STREAMING_ROUTES = {"/v1/events/stream": "healthcloud.events.stream.sse_application"}
 # Views that answer plain requests with a known key without the middleware below.
 DIRECT_ROUTES = ["fhir.api.direct.ROUTES", "workflows.api.direct.ROUTES"]
+# Of those, what is plainest is answered in the event loop itself.
+EXPRESS_ROUTES = ["fhir.api.express.ROUTES"]
 WEBSOCKET_ROUTES = [
     "healthcloud.events.routing.websocket_urlpatterns",
     "fhir.subscriptions.routing.websocket_urlpatterns",
@@ -383,6 +385,8 @@ WORKER_PROCESSES = env_int("HEALTHCLOUD_WORKERS", default=2)
 WEB_THREADS = env_int("HEALTHCLOUD_WEB_THREADS", default=8)
 # How many requests to webhooks each worker process makes at once, beside its other work.
 WEBHOOK_THREADS = env_int("HEALTHCLOUD_WEBHOOK_THREADS", default=8)
+# Connections with which a web process answers plain FHIR requests without a thread; 0: none.
+WEB_CONNECTIONS = env_int("HEALTHCLOUD_WEB_CONNECTIONS", default=6)
 # Streams and websockets that one key (or person) may hold open in each web process.
 STREAMS_PER_KEY = env_int("HEALTHCLOUD_STREAMS_PER_KEY", default=100)
 

@@ -11,7 +11,7 @@ from fhir.api.views.instance import InstanceView
 from fhir.api.views.type import TypeView
 from healthcloud.organizations.direct import DirectRoute
 
-_TYPE: Final = r"/v1/fhir/(?P<resource_type>[A-Z][A-Za-z]+)"
+TYPE: Final = r"/v1/fhir/(?P<resource_type>[A-Z][A-Za-z]+)"
 # Creating one of these has no consequence beyond its row: no subscription begins, nothing is
 # loaded or indexed by it.
 _CREATED: Final = (
@@ -24,11 +24,11 @@ _CREATED: Final = (
     *("Practitioner", "PractitionerRole", "Procedure", "QuestionnaireResponse", "RelatedPerson"),
     *("RiskAssessment", "ServiceRequest", "Specimen", "SupplyDelivery"),
 )
-_NEW: Final = rf"/v1/fhir/(?P<resource_type>{'|'.join(_CREATED)})"
-_ID: Final = r"(?P<id>[A-Za-z0-9\-.][A-Za-z0-9\-._]{0,63})"
+NEW: Final = rf"/v1/fhir/(?P<resource_type>{'|'.join(_CREATED)})"
+ID: Final = r"(?P<id>[A-Za-z0-9\-.][A-Za-z0-9\-._]{0,63})"
 
 ROUTES: Final = (
-    DirectRoute(frozenset({"GET"}), re.compile(f"{_TYPE}/{_ID}"), InstanceView),
-    DirectRoute(frozenset({"GET"}), re.compile(_TYPE), TypeView),
-    DirectRoute(frozenset({"POST"}), re.compile(_NEW), TypeView),
+    DirectRoute(frozenset({"GET"}), re.compile(f"{TYPE}/{ID}"), InstanceView),
+    DirectRoute(frozenset({"GET"}), re.compile(TYPE), TypeView),
+    DirectRoute(frozenset({"POST"}), re.compile(NEW), TypeView),
 )

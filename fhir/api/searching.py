@@ -16,6 +16,7 @@ from fhir.search.parser import parse, parse_pairs
 from fhir.search.request import SearchRequest
 from fhir.search.service import SearchResult, present_types, run, run_several
 from fhir.search.several import parse_everywhere, parse_several, types_named, within
+from healthcloud.api.principal import Principal
 
 Pairs = list[tuple[str, str]]
 
@@ -96,9 +97,16 @@ def _require_all(view: FhirView, requests: Sequence[SearchRequest]) -> None:
         require_search(view.principal, request)
 
 
+def readable(found: SearchResult, principal: Principal) -> SearchResult:
+    """Return the page with nothing included in it that the caller may not read."""
+    if not found.included:
+        return found
+    included = [r for r in found.included if principal.can(f"{r.resource_type}:read")]
+    return replace(found, included=included)
+
+
 def _answer(view: FhirView, found: SearchResult, path: str) -> HttpResponse:
     """Answer a page, with nothing in it that the caller may not read."""
-    readable = [r for r in found.included if view.principal.can(f"{r.resource_type}:read")]
-    result = replace(found, included=readable)
+    result = readable(found, view.principal)
     address = f"{view.base}/{path}" if path else view.base
     return view.answer(searchset(result, base=view.base, address=address, now=view.now))

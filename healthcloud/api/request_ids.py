@@ -14,7 +14,7 @@ from healthcloud.identifiers import new_id
 HEADER: Final = "X-Request-Id"
 _VARIABLE: Final = "HTTP_X_REQUEST_ID"
 _WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{7,63}")
-_log_request_id: contextvars.ContextVar[str] = contextvars.ContextVar("log_request_id", default="-")
+log_request_id: contextvars.ContextVar[str] = contextvars.ContextVar("log_request_id", default="-")
 
 
 class RequestIdMiddleware:
@@ -34,11 +34,11 @@ class RequestIdMiddleware:
 @contextmanager
 def serving(request: HttpRequest) -> Iterator[None]:
     """Let logs, audit and jobs of the block carry the id of a request."""
-    token = _log_request_id.set(request_id(request))
+    token = log_request_id.set(request_id(request))
     try:
         yield
     finally:
-        _log_request_id.reset(token)
+        log_request_id.reset(token)
 
 
 def request_id(request: HttpRequest) -> str:
@@ -46,15 +46,19 @@ def request_id(request: HttpRequest) -> str:
     known = getattr(request, "healthcloud_request_id", None)
     if isinstance(known, str):
         return known
-    offered = str(request.META.get(_VARIABLE, ""))
-    chosen = offered if _WELL_FORMED.fullmatch(offered) else new_id("req")
-    request.healthcloud_request_id = chosen  # type: ignore[attr-defined]  # HttpRequest is open
-    return chosen
+    made = chosen(str(request.META.get(_VARIABLE, "")))
+    request.healthcloud_request_id = made  # type: ignore[attr-defined]  # HttpRequest is open
+    return made
+
+
+def chosen(offered: str) -> str:
+    """Return a client's own well-formed id, or a new one."""
+    return offered if _WELL_FORMED.fullmatch(offered) else new_id("req")
 
 
 def current_request_id() -> str:
     """Return the id of the request that this code serves, empty outside one."""
-    known = _log_request_id.get()
+    known = log_request_id.get()
     return "" if known == "-" else known
 
 
@@ -63,5 +67,5 @@ class RequestIdFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the id and let every record through."""
-        record.request_id = _log_request_id.get()
+        record.request_id = log_request_id.get()
         return True

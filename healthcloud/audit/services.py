@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
-from django.db import connection, transaction
+from django.db import connection
 
 from healthcloud.actors import Actor
 from healthcloud.api.request_ids import current_request_id
@@ -16,7 +16,7 @@ from healthcloud.ledger.services import enqueue
 from healthcloud.tenancy.backend.ahead import Rows
 from healthcloud.tenancy.batch import send_later
 from healthcloud.tenancy.pipeline import Statement
-from healthcloud.tenancy.scope import Scope, active_scope
+from healthcloud.tenancy.scope import Scope, active_scope, after_commit
 
 Outcome: TypeAlias = Literal["success", "denied", "failure"]
 CHAIN_KIND: Final = "audit.chain"
@@ -127,7 +127,9 @@ def recording(
 
 def ask_for_chain_after_commit() -> None:
     """Let what was recorded join the hash chain once it has committed."""
-    transaction.on_commit(partial(_ask_for_chain, active_scope()), robust=True)
+    scope = active_scope()
+    if _is_chain_due(scope):
+        after_commit(partial(_ask_for_chain, scope))
 
 
 def _insert(event: AuditEvent) -> None:
@@ -153,10 +155,15 @@ def _insert(event: AuditEvent) -> None:
     event._state.db = connection.alias
 
 
+def _is_chain_due(scope: Scope) -> bool:
+    return time.monotonic() - _asked_at.get(scope.schema, -CHAIN_EVERY_SECONDS) >= (
+        CHAIN_EVERY_SECONDS
+    )
+
+
 def _ask_for_chain(scope: Scope) -> None:
     """Ask for the tenant's chain to be extended, at most twice a minute from each process."""
-    moment = time.monotonic()
-    if moment - _asked_at.get(scope.schema, -CHAIN_EVERY_SECONDS) < CHAIN_EVERY_SECONDS:
+    if not _is_chain_due(scope):
         return
-    _asked_at[scope.schema] = moment
+    _asked_at[scope.schema] = time.monotonic()
     enqueue(scope=scope, kind=CHAIN_KIND, ref=scope.environment_id, dedupe_key="chain")

@@ -9,9 +9,10 @@ import time
 from functools import partial
 
 from celery import current_app
-from django.db import connection, transaction
+from django.db import connection
 
 from healthcloud.ledger import wake
+from healthcloud.tenancy.scope import after_commit, is_awaited
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ def send(queue: str, *, expires: float | None = None) -> bool:
 
 def ring_after_commit(queue: str) -> None:
     """Ring `queue` once when the current transaction has committed, however often it was asked."""
-    for entry in connection.run_on_commit:
+    for entry in () if is_awaited() else connection.run_on_commit:
         hook = entry[1]
         if isinstance(hook, partial) and hook.func is ring and hook.args == (queue,):
             return
-    transaction.on_commit(partial(ring, queue), robust=True)
+    after_commit(partial(ring, queue))

@@ -1,7 +1,7 @@
 """From a key or a person to a Principal: the one place where callers are made."""
 
 import ipaddress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -143,6 +143,13 @@ def client_address(request: HttpRequest) -> str | None:
 def is_use_unnoted(key: KeyRow, *, now: datetime) -> bool:
     """Tell whether `last_used_at` is so old that this use is to be written."""
     return key.last_used_at is None or now - key.last_used_at >= _USE_NOTED_EVERY
+
+
+def steady_until(key: KeyRow) -> datetime:
+    """Return when time alone may change what a key that was used is, or ask to note its use."""
+    used_at = key.last_used_at or datetime.min.replace(tzinfo=UTC)
+    moments = (key.expires_at, key.revoked_at, key.previous_expires_at)
+    return min([used_at + _USE_NOTED_EVERY, *(moment for moment in moments if moment)])
 
 
 def note_key_use(key: KeyRow, *, now: datetime) -> None:

@@ -79,6 +79,21 @@ def recall_bearer(
         return None
 
 
+def recall_steadily(
+    token: str, *, now: datetime, named: str | None = None
+) -> tuple[Principal, datetime] | None:
+    """Return what `recall_bearer` does, and until when it would, whatever the address.
+
+    None for a key that is bound to addresses.
+    """
+    parsed = keys.parse(token)
+    key = None if parsed is None else _remembered.get((parsed[1], named))
+    if key is None or key.allowed_addresses:
+        return None
+    principal = recall_bearer(token, now=now, client_ip=None, named=named)
+    return None if principal is None else (principal, access.steady_until(key))
+
+
 def _remember(digest: bytes, named: str | None, key: queries.KeyRow) -> None:
     if len(_remembered) >= _REMEMBERED_KEYS:
         _remembered.clear()

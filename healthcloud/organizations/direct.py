@@ -121,7 +121,7 @@ def _recall(request: WSGIRequest) -> Principal | None:
 
 def _put_headers(request: HttpRequest, response: HttpResponseBase) -> None:
     """Set what the middleware would have set."""
-    for name, value in _policy_headers(request.is_secure()).items():
+    for name, value in policy_headers(request.is_secure()).items():
         response.headers.setdefault(name, value)
     response[request_ids.HEADER] = request_ids.request_id(request)
     if not response.streaming and not response.has_header("Content-Length"):
@@ -129,7 +129,7 @@ def _put_headers(request: HttpRequest, response: HttpResponseBase) -> None:
 
 
 @cache
-def _policy_headers(is_secure: bool) -> dict[str, str]:
+def policy_headers(is_secure: bool) -> dict[str, str]:
     """Return the headers that Django's middleware puts on an answer, as it says itself."""
     environ = {
         "REQUEST_METHOD": "GET",

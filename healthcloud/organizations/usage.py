@@ -81,19 +81,19 @@ def note(response: HttpResponseBase) -> None:
         return
     project = response.get("HealthCloud-Project-Id", _NONE)
     environment = response.get("HealthCloud-Environment", _NONE)
-    today = datetime.now(UTC).date()
-    counted = (organization, environment, "" if project == _NONE else project, today)
-    _count(counted, failed=response.status_code >= 400)
+    named = "" if project == _NONE else project
+    if count(organization, environment, named, failed=response.status_code >= 400):
+        flush()
 
 
-def _count(counted: Counted, *, failed: bool) -> None:
+def count(organization: str, environment: str, project: str, *, failed: bool) -> bool:
+    """Count an answer; return whether it is time to `flush`."""
+    counted = (organization, environment, project, datetime.now(UTC).date())
     with _lock:
         _tally.requests[counted] += 1
         if failed:
             _tally.errors[counted] += 1
-        due = time.monotonic() - _tally.since >= FLUSH_SECONDS
-    if due:
-        flush()
+        return time.monotonic() - _tally.since >= FLUSH_SECONDS
 
 
 def flush() -> None:

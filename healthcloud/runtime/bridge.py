@@ -45,12 +45,28 @@ class DirectApplication(Protocol):
         ...
 
 
+class ExpressAnswer(Protocol):
+    """An answer that needs no WSGI: status, headers as ASGI sends them, and the body."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class ExpressApplication(Protocol):
+    """Answers a request in the loop's thread, or declines it, with nothing done, with None."""
+
+    async def __call__(self, scope: AsgiScope, body: bytes) -> ExpressAnswer | None:
+        """Answer one request, or decline it."""
+        ...
+
+
 class WsgiBridge:
     """An ASGI application for `http` scopes that answers through a WSGI application.
 
-    What `direct` does not decline never reaches the application. `threads` requests run at once;
-    more wait in the pool's queue in the order they came. Of a body beyond `max_body` bytes
-    nothing is kept: the application sees its size and refuses it.
+    What `express` and `direct` do not decline never reaches the application. `threads` requests
+    run at once; more wait in the pool's queue in the order they came. Of a body beyond `max_body`
+    bytes nothing is kept: the application sees its size and refuses it.
     """
 
     def __init__(
@@ -60,9 +76,11 @@ class WsgiBridge:
         threads: int,
         max_body: int = _MAX_BODY,
         direct: DirectApplication | None = None,
+        express: ExpressApplication | None = None,
     ) -> None:
         self.application = application
         self.direct = direct
+        self.express = express
         self.max_body = max_body
         self.pool = ThreadPool(threads, name="request")
 
@@ -71,6 +89,13 @@ class WsgiBridge:
         body = await _read_body(receive, self.max_body)
         if body is None:
             return  # the client left before it had sent its request
+        if self.express is not None and isinstance(body, io.BytesIO):
+            answer = await self.express(scope, body.getvalue())
+            if answer is not None:
+                start = "http.response.start"
+                await send({"type": start, "status": answer.status, "headers": answer.headers})
+                await send({"type": "http.response.body", "body": answer.body})
+                return
         exchange = _Exchange(self, asyncio.get_running_loop(), scope, body, send)
         try:
             buffered = await self.pool.run(exchange.run)

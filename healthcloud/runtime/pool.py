@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
@@ -43,11 +45,25 @@ class _Call:
             self.future.set_result(self.result)
 
 
+@dataclass(slots=True)
+class _Errand:
+    """A function whose result nobody awaits."""
+
+    function: Callable[[], object]
+
+    def run(self) -> None:
+        """Run in the pool's thread."""
+        try:
+            self.function()
+        except Exception:
+            logger.exception("an errand failed")
+
+
 class ThreadPool:
     """`threads` calls run at once; more wait in the order they came."""
 
     def __init__(self, threads: int, *, name: str) -> None:
-        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._calls: SimpleQueue[_Call | _Errand | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
             for number in range(threads)
@@ -61,6 +77,10 @@ class ThreadPool:
         future: asyncio.Future[Result] = loop.create_future()
         self._calls.put(_Call(function, loop, future))
         return await future
+
+    def submit(self, function: Callable[[], object]) -> None:
+        """Run a function in one of the threads; what it raises is logged."""
+        self._calls.put(_Errand(function))
 
     def shutdown(self) -> None:
         """Let the calls that wait run, then end the threads."""

@@ -61,6 +61,31 @@ class Session:
     prepared: dict[str, bytes] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Group:
+    """Statements that were sent together, and the names under which some are prepared by it."""
+
+    statements: Sequence[Statement]
+    names: list[bytes | None]
+
+    def rows(
+        self, session: Session, results: Sequence[pq.abc.PGresult], *, guarded: bool
+    ) -> list[list[Row]]:
+        """Return the rows of each statement; raise the error of the first that failed."""
+        rows: list[list[Row]] = []
+        following = iter(results)
+        for statement, name in zip(self.statements, self.names, strict=True):
+            if name is not None:
+                _check(next(following))
+                session.prepared[statement.sql] = name
+            result = next(following)
+            _check(result)
+            if guarded and not rows and not result.ntuples:
+                raise Refused
+            rows.append(_rows(session.connection, result))
+        return rows
+
+
 def run(
     session: Session, statements: Sequence[Statement], *, guarded: bool = False
 ) -> list[list[Row]]:
@@ -71,31 +96,47 @@ def run(
     """
     if session.connection.closed:
         raise psycopg.OperationalError("the connection is closed")
-    bound = [(statement, list(map(_bind, statement.params))) for statement in statements]
+    bound = bind(statements)
     pgconn = session.connection.pgconn
     pgconn.enter_pipeline_mode()
-    sent = [_send(pgconn, session, statement, values) for statement, values in bound]
-    pgconn.pipeline_sync()
-    results = iter(_receive(pgconn))
+    group = send(session, statements, bound)
+    results = _receive(pgconn)
     pgconn.exit_pipeline_mode()
-    rows: list[list[Row]] = []
-    for statement, name in zip(statements, sent, strict=True):
-        if name is not None:
-            _check(next(results))
-            session.prepared[statement.sql] = name
-        result = next(results)
-        _check(result)
-        if guarded and not rows and not result.ntuples:
-            raise Refused
-        rows.append(_rows(session.connection, result))
-    return rows
+    return group.rows(session, results, guarded=guarded)
+
+
+Bound = list[tuple[list[bytes | None], list[pq.Format]]]
+
+
+def bind(statements: Sequence[Statement]) -> Bound:
+    """Return the values of each statement as they are sent; raise for what can't be."""
+    bound: Bound = []
+    for statement in statements:
+        values = [_bind(value) for value in statement.params]
+        formats = [_BINARY if type(v) is _Packed else _TEXT for v in values]
+        bound.append((values, formats))
+    return bound
+
+
+def send(session: Session, statements: Sequence[Statement], bound: Bound) -> Group:
+    """Put statements and the end of their group into a connection that is in pipeline mode."""
+    pgconn = session.connection.pgconn
+    names = [
+        _send(pgconn, session, statement, *values)
+        for statement, values in zip(statements, bound, strict=True)
+    ]
+    pgconn.pipeline_sync()
+    return Group(statements, names)
 
 
 def _send(
-    pgconn: pq.abc.PGconn, session: Session, statement: Statement, values: list[bytes | None]
+    pgconn: pq.abc.PGconn,
+    session: Session,
+    statement: Statement,
+    values: list[bytes | None],
+    formats: list[pq.Format],
 ) -> bytes | None:
     """Send a statement; return the name under which it is prepared now, None if not by this."""
-    formats = [_BINARY if isinstance(v, _Packed) else _TEXT for v in values]
     if not statement.prepare:
         sql = numbered(statement.sql)
         pgconn.send_query_params(sql, values, param_formats=formats, result_format=_BINARY)

@@ -1,9 +1,10 @@
 """`tenant_scope`: the only way into a tenant's schema, and our one context local."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 from typing import cast
 
@@ -14,6 +15,8 @@ from healthcloud.errors import BadRequest
 from healthcloud.tenancy.backend.base import DatabaseWrapper
 from healthcloud.tenancy.context import ALL_PROJECT_NUMBERS, ALL_PROJECTS, Context
 from healthcloud.tenancy.pipeline import NOT_HELD, Refused, Row, Session, Statement, run
+
+Run = Callable[[Sequence[Statement], bool], list[list[Row]]]
 
 
 class NoTenantScope(RuntimeError):
@@ -103,10 +106,24 @@ class DirectEntry:
     readonly: bool
     repeats: bool = False
     groups: int = 0
+    loop: Run | None = None
+    """Runs a group in an event loop's thread; without it the thread's connection does."""
+    companion: Statement | None = None
+    """What the first group does besides, such as the entry of a search in the trail."""
+    afterwards: list[Callable[[], object]] = field(default_factory=list)
+    """What the loop does once the group has committed, in a thread of its own."""
+    is_quick: bool = False
+    """Whether the commits don't wait for the disk, as for the trail of reads."""
+    entering: Statement | None = None
+    """What `statement` returns, where it was made before."""
 
     def statement(self) -> Statement:
         """Return the statement that enters the tenant if the guard finds its row."""
-        sql, params = DatabaseWrapper.entering(self.scope.context(), readonly=self.readonly)
+        if self.entering is not None:
+            return self.entering
+        sql, params = DatabaseWrapper.entering(
+            self.scope.context(), readonly=self.readonly, quick=self.is_quick
+        )
         return Statement(f"{sql} {self.guard.sql}", (*params, *self.guard.params), prepare=True)
 
     def check(self) -> None:
@@ -124,7 +141,7 @@ def direct_scope(entry: DirectEntry) -> Iterator[Scope]:
     is a transaction of its own, and nothing else reaches the tenant. While the guard finds no
     row, `execute` raises `pipeline.Refused`. Inside a transaction this is `tenant_scope`.
     """
-    if connection.in_atomic_block:
+    if entry.loop is None and connection.in_atomic_block:
         entry.check()
         entry.groups = 1
         with tenant_scope(entry.scope, readonly=entry.readonly):
@@ -178,28 +195,40 @@ def execute(statements: Sequence[Statement]) -> list[list[Row]]:
     tenant themselves and are a transaction of their own; a statement of which `must_hold` says
     that its row has changed then raises Refused, as the guard does.
     """
-    wrapper = cast(DatabaseWrapper, connection)
     entry = _entry.get()
+    if entry is not None and entry.loop is not None:
+        return _run_directly(entry.loop, entry, statements)
+    wrapper = cast(DatabaseWrapper, connection)
     with wrapper.wrap_database_errors:
         session, started = wrapper.session(), perf_counter()
         if entry is None:
             results = run(session, statements)
         else:
-            results = _run_directly(session, entry, statements)
+            results = _run_directly(partial(_run_guarded, session), entry, statements)
     if wrapper.queries_logged:  # a group counts as the one round trip that it is
         text = ";\n".join(statement.sql for statement in statements)
         wrapper.queries_log.append({"sql": text, "time": f"{perf_counter() - started:.3f}"})
     return results
 
 
+def _run_guarded(
+    session: Session, statements: Sequence[Statement], guarded: bool
+) -> list[list[Row]]:
+    return run(session, statements, guarded=guarded)
+
+
 def _run_directly(
-    session: Session, entry: DirectEntry, statements: Sequence[Statement]
+    send: Run, entry: DirectEntry, statements: Sequence[Statement]
 ) -> list[list[Row]]:
     if entry.groups and not (entry.readonly or entry.repeats):
         raise RuntimeError("a direct_scope writes in one group of statements: use tenant_scope")
+    group = [entry.statement(), *statements]
+    if entry.companion is not None:
+        group.append(entry.companion)
+        entry.companion = None
     entry.groups += 1  # also when its outcome stays unknown
     try:
-        return run(session, [entry.statement(), *statements], guarded=True)[1:]
+        return send(group, True)[1 : len(statements) + 1]
     except Refused:
         entry.groups -= 1
         raise
@@ -213,6 +242,21 @@ def _run_directly(
 def is_direct() -> bool:
     """Return whether this is a `direct_scope`, which has no transaction to read in."""
     return _entry.get() is not None
+
+
+def is_awaited() -> bool:
+    """Tell whether the code runs in an event loop's thread, where `execute` gives way."""
+    entry = _entry.get()
+    return entry is not None and entry.loop is not None
+
+
+def after_commit(action: Callable[[], object]) -> None:
+    """Do something once what is written has committed; what it raises is logged, not raised."""
+    entry = _entry.get()
+    if entry is not None and entry.loop is not None:
+        entry.afterwards.append(action)
+    else:
+        transaction.on_commit(action, robust=True)
 
 
 def active_scope() -> Scope:

@@ -31,6 +31,7 @@ _SET_CONTEXT_BY_PARAMETERS: Final = _SET_CONTEXT.replace("{}", "%s::text")
 _IDLE_SECONDS: Final = 1.0  # a connection that rested for less is asked only if its socket stirs
 # Only the outermost scope can be read-only: PostgreSQL does not let a transaction turn back.
 _SET_READONLY: Final = ", set_config('transaction_read_only', 'on', true)"
+_SET_QUICK: Final = ", set_config('synchronous_commit', 'off', true)"
 
 
 class TenantOutsideTransaction(RuntimeError):
@@ -79,9 +80,12 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
         return previous
 
     @staticmethod
-    def entering(context: Context, *, readonly: bool) -> tuple[str, tuple[str, ...]]:
+    def entering(
+        context: Context, *, readonly: bool, quick: bool = False
+    ) -> tuple[str, tuple[str, ...]]:
         """Return a statement with placeholders that sets a context, and its parameters."""
-        return _SET_CONTEXT_BY_PARAMETERS + readonly * _SET_READONLY, context.parameters()
+        settings = readonly * _SET_READONLY + quick * _SET_QUICK
+        return _SET_CONTEXT_BY_PARAMETERS + settings, context.parameters()
 
     def leave_context(self, previous: Context | None) -> None:
         """Forget the context on this side; the database forgets it with the transaction."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from healthcloud.runtime.bridge import AsgiMessage, WsgiBridge
+from healthcloud.runtime.bridge import AsgiMessage, AsgiScope, WsgiBridge
 
 
 def exchange(
@@ -151,3 +151,33 @@ def test_bodies_arrive_whole_however_they_are_cut(pieces: list[bytes]) -> None:
         {"type": "http.request", "body": piece, "more_body": True} for piece in pieces[:-1]
     ] + [{"type": "http.request", "body": pieces[-1]}]
     assert exchange(echo, messages=messages)[1]["body"] == b"".join(pieces)
+
+
+def test_what_the_express_way_answers_reaches_no_thread() -> None:
+    class Express:
+        status, headers, body = 203, [(b"x-way", b"express")], b"quick"
+
+        async def __call__(self, scope: AsgiScope, body: bytes) -> "Express | None":
+            return self if body == b"plain" else None
+
+    def answer(body: bytes) -> list[AsgiMessage]:
+        sent: list[AsgiMessage] = []
+
+        async def receive() -> AsgiMessage:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: AsgiMessage) -> None:
+            sent.append(message)
+
+        bridge = WsgiBridge(echo, threads=1, express=Express())
+        scope = {"method": "POST", "path": "/a", "query_string": b"", "http_version": "1.1",
+                 "headers": []}  # fmt: skip
+        asyncio.run(bridge(scope, receive, send))
+        bridge.pool.shutdown()
+        return sent
+
+    start, rest = answer(b"plain")
+    assert (start["status"], start["headers"]) == (203, [(b"x-way", b"express")])
+    assert rest["body"] == b"quick"
+    start, rest = answer(b"other")
+    assert (start["status"], rest["body"]) == (201, b"other")

@@ -71,3 +71,17 @@ def test_shutdown_lets_waiting_calls_run() -> None:
     asyncio.run(use())
     pool.shutdown()
     assert done == [1] * 5
+
+
+def test_an_errand_runs_and_its_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    pool = ThreadPool(1, name="errand")
+    done: list[int] = []
+
+    def fails() -> None:
+        raise ValueError("an errand's own")
+
+    for errand in (fails, lambda: done.append(1)):
+        pool.submit(errand)
+    pool.shutdown()
+    assert done == [1]
+    assert "an errand failed" in caplog.text
