@@ -25,10 +25,14 @@ ParameterType = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A part of a composite parameter: its definition, and the path from the composite's focus."""
+    """A part of a composite parameter: its definition, and the path from the composite's focus.
+
+    `parameter` is the definition itself where it is none of R4's.
+    """
 
     definition: str
     expression: str
+    parameter: "SearchParameter | None" = None
 
 
 @dataclass(frozen=True, slots=True)

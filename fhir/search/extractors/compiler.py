@@ -6,7 +6,8 @@ from typing import Any
 from fhir.definitions import SearchParameter
 from fhir.search.extractors import converters
 from fhir.search.extractors.composites import combine
-from fhir.search.extractors.paths import Access
+from fhir.search.extractors.conditions import holds
+from fhir.search.extractors.paths import Access, Condition
 from fhir.search.extractors.plan import Leaf, Node, plan
 from fhir.search.extractors.values import Extracted, Token
 
@@ -15,6 +16,7 @@ Extractor = Callable[[dict[str, Any]], Extracted]
 _LISTS = Extracted.__struct_fields__
 _NAMES = {name: function for name, function in vars(converters).items() if callable(function)} | {
     "combine": combine,
+    "holds": holds,
     "Extracted": Extracted,
     "Token": Token,
 }
@@ -25,18 +27,13 @@ def compile_extractor(resource_type: str, parameters: Iterable[SearchParameter])
 
     Raises UnsupportedExpressionError for a parameter whose expression is not a search path.
     """
-    source = write_source(plan(resource_type, parameters))
-    namespace: dict[str, Any] = dict(_NAMES)
+    writer = _Writer()
+    source = writer.module(plan(resource_type, parameters))
+    namespace: dict[str, Any] = _NAMES | writer.constants
     code = compile(source, f"<search extractor of {resource_type}>", "exec")
     exec(code, namespace)  # noqa: S102 -- our own source, generated from the definitions
     extractor: Extractor = namespace["extract"]
     return extractor
-
-
-def write_source(root: Node) -> str:
-    """Answer the Python source of the extractor for a tree of conversions."""
-    writer = _Writer()
-    return writer.module(root)
 
 
 class _Writer:
@@ -44,6 +41,7 @@ class _Writer:
         self._parts: dict[Node, str] = {}
         self._functions: list[str] = []
         self._variables = 0
+        self.constants: dict[str, Condition] = {}
 
     def module(self, root: Node) -> str:
         body = [
@@ -60,6 +58,12 @@ class _Writer:
 
     def node(self, node: Node, value: str, depth: int) -> list[str]:
         lines: list[str] = []
+        for condition, params in node.conditions.items():
+            lines += [
+                f"{'    ' * depth}tokens.append(Token({param!r}, None,"
+                f" 'true' if {self.judged(condition, value)} else 'false'))"
+                for param in params
+            ]
         for leaf, params in node.leaves.items():
             lines += self.leaf(leaf, value, tuple(params), depth)
         for parts, params in node.composites.items():
@@ -106,10 +110,17 @@ class _Writer:
         match access.kind:
             case "equals":
                 return f"{value}.get({access.name!r}) == {access.literal!r}"
+            case "where" if isinstance(access.literal, Condition):
+                return self.judged(access.literal, value)
             case "resolves":
                 return f"refers_to({value}, {access.name!r}, r)"
             case _:
                 return f"any(e.get('url') == {access.name!r} for e in {value}.get('extension', ()))"
+
+    def judged(self, condition: Condition, value: str) -> str:
+        name = f"CONDITION_{len(self.constants)}"
+        self.constants[name] = condition
+        return f"holds({name}, {value}, r)"
 
     def composite(
         self, parts: tuple[Node, ...], value: str, params: tuple[str, ...], depth: int

@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from fhir.definitions import Element, implicit_system, is_resource_type, structure
-from fhir.search.extractors.expressions import Branch, Step
+from fhir.search.extractors.expressions import (
+    Branch,
+    Literal,
+    Step,
+    Test,
+    UnsupportedExpressionError,
+)
 
 _INLINE = {"BackboneElement", "Element"}
 
@@ -18,12 +24,25 @@ class Access:
     """One step in JSON.
 
     `kind` is key (a property), each (every item of a list), item (one item of a list), or a
-    condition: equals, resolves, has_extension, extension_value.
+    condition: equals, resolves, has_extension, where (whose literal is the Condition).
     """
 
     kind: str
     name: str
-    literal: str | bool | int = ""
+    literal: "str | bool | int | Condition" = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition of which nothing is left to find out: its paths are those in JSON.
+
+    `kind` is all, any, not, exists, holds, =, != or resolves, as in the parsed Test.
+    """
+
+    kind: str
+    parts: tuple["Condition", ...] = ()
+    paths: tuple[tuple[Access, ...], ...] = ()
+    literal: Literal = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +62,22 @@ class Path:
 def root_path(resource_type: str) -> Path:
     """Answer the path of the resource itself."""
     return Path(steps=(), type=resource_type, inside=(resource_type, ""))
+
+
+def resolve_test(test: Test, focus: Path) -> Condition:
+    """Answer the condition that a test sets on the value at a focus."""
+    start = replace(focus, steps=())
+    return Condition(
+        test.kind,
+        tuple(resolve_test(part, focus) for part in test.parts),
+        tuple(path.steps for branch in test.branches for path in resolve_branch(branch, start)),
+        test.literal,
+    )
+
+
+def values_of(path: Path) -> tuple[Path, ...]:
+    """Answer the paths to what search can use at a path: an extension stands for its value."""
+    return _children(path, "value") if path.type == "Extension" else (path,)
 
 
 def resolve_branch(branch: Branch, focus: Path) -> tuple[Path, ...]:
@@ -75,14 +110,32 @@ def _advance(path: Path, step: Step) -> tuple[Path, ...]:
         case "child":
             return _children(path, step.name)
         case "as":
-            return (path,) if _is_type(path.type, step.name) else ()
+            return _as_type(path, step.name)
         case "index":
             return (_pick(path, int(step.name)),)
         case "extension":
             return _extension(path, step.name)
+        case "where" | "equals":
+            return (replace(path, steps=(*path.steps, _condition(path, step))),)
         case _:
             condition = Access(step.kind, step.name, step.literal)
             return (replace(path, steps=(*path.steps, condition)),)
+
+
+def _condition(path: Path, step: Step) -> Access:
+    """Answer the access of a condition: the comparison of a plain property is one by itself."""
+    test = step.test or Test("=", branches=((Step("child", step.name),),), literal=step.literal)
+    found = _children(path, step.name) if step.kind == "equals" else ()
+    if len(found) == 1 and found[0].steps[:-1] == path.steps and found[0].steps[-1].kind == "key":
+        return Access("equals", found[0].steps[-1].name, step.literal)
+    return Access("where", "", resolve_test(test, path))
+
+
+def _as_type(path: Path, wanted: str) -> tuple[Path, ...]:
+    if path.type == "Resource" and is_resource_type(wanted):
+        steps = (*path.steps, Access("equals", "resourceType", wanted))
+        return (Path(steps=steps, type=wanted, inside=(wanted, "")),)
+    return (path,) if _is_type(path.type, wanted) else ()
 
 
 def _is_type(found: str, wanted: str) -> bool:
@@ -91,15 +144,24 @@ def _is_type(found: str, wanted: str) -> bool:
 
 
 def _pick(path: Path, index: int) -> Path:
+    """Answer the path to one item of a list; one of many lists' items is no place in JSON."""
+    if not path.steps:
+        return path
     *before, last = path.steps
+    if any(access.kind != "key" for access in before) or last.kind not in {"key", "each"}:
+        raise UnsupportedExpressionError(
+            "Only the items of one list can be chosen from: write where(…) for a condition."
+        )
+    if last.kind == "key":
+        return path
     return replace(path, steps=(*before, Access("item", last.name, index)))
 
 
 def _extension(path: Path, url: str) -> tuple[Path, ...]:
-    """An extension stands for its value: search can do nothing with the extension itself."""
-    steps = (*path.steps, Access("each", "extension"), Access("equals", "url", url))
-    focus = Path(steps=steps, type="Extension", inside=("Extension", ""))
-    return _children(focus, "value")
+    return tuple(
+        replace(found, steps=(*found.steps, Access("equals", "url", url)))
+        for found in _children(path, "extension")
+    )
 
 
 def _children(path: Path, name: str) -> tuple[Path, ...]:
@@ -107,10 +169,14 @@ def _children(path: Path, name: str) -> tuple[Path, ...]:
     found = structure(owner)
     if found is None:
         return ()
+    if found.kind == "primitive-type":
+        if name == "value":
+            return (path,)
+        path = _beside(path)
     start = f"{prefix}.{name}" if prefix else name
     element = found.elements.get(start) or found.elements.get(f"{start}[x]")
     if element is None:
-        return ()
+        return _typed_child(path, start, name)
     if element.content_of is not None:
         target = found.elements[element.content_of]
         inside = (owner, target.path)
@@ -118,6 +184,27 @@ def _children(path: Path, name: str) -> tuple[Path, ...]:
     return tuple(
         _child(path, element, key, kind, (owner, element.path) if kind in _INLINE else (kind, ""))
         for key, kind in element.json_names()
+    )
+
+
+def _beside(path: Path) -> Path:
+    """Answer where JSON keeps id and extensions of a primitive: `_birthDate`."""
+    if not path.steps or path.steps[-1].kind not in {"key", "each", "item"}:
+        raise UnsupportedExpressionError("An extension of a primitive follows its name directly.")
+    *before, last = path.steps
+    return replace(path, steps=(*before, replace(last, name=f"_{last.name}")))
+
+
+def _typed_child(path: Path, start: str, name: str) -> tuple[Path, ...]:
+    """Answer one type of a choice by its name in JSON, as many write it: `valueDateTime`."""
+    owner, prefix = path.inside
+    found = structure(owner)
+    return tuple(
+        child
+        for element in (found.children(prefix) if found else ())
+        if element.is_choice and start.startswith(element.path.removesuffix("[x]"))
+        for child in _children(path, element.name)
+        if child.steps[-1].name == name
     )
 
 

@@ -7,8 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from fhir.definitions import SearchParameter, parameter_by_url
-from fhir.search.extractors.expressions import parse_expression
-from fhir.search.extractors.paths import Access, Path, resolve_branch, root_path
+from fhir.search.extractors.expressions import parse_expression, parse_test
+from fhir.search.extractors.paths import (
+    Access,
+    Condition,
+    Path,
+    resolve_branch,
+    resolve_test,
+    root_path,
+    values_of,
+)
 from fhir.search.parts import is_union
 
 # The store keeps these two as columns: their final values are not in the client's resource.
@@ -72,11 +80,15 @@ class Leaf:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A place in the JSON: what is converted here, which composites start here, what is below."""
+    """A place in the JSON: what is converted here, which composites start here, what is below.
+
+    `conditions` are parameters that say true or false of the place.
+    """
 
     leaves: dict[Leaf, dict[str, None]] = field(default_factory=dict)
     composites: dict[tuple["Node", ...], dict[str, None]] = field(default_factory=dict)
     below: dict[Access, "Node"] = field(default_factory=dict)
+    conditions: dict[Condition, dict[str, None]] = field(default_factory=dict)
     from_root: bool = False
 
     def at(self, steps: Iterable[Access]) -> "Node":
@@ -116,6 +128,8 @@ def plan(resource_type: str, parameters: Iterable[SearchParameter]) -> Node:
             _plan_composite(root, parts, resource_type, parameter)
         elif parameter.expression == DECEASED:
             _plan_deceased(root, parameter.code)
+        elif (condition := parameter_condition(resource_type, parameter)) is not None:
+            root.conditions.setdefault(condition, {})[parameter.code] = None
         else:
             for path in parameter_paths(resource_type, parameter):
                 root.convert(path, parameter.type, parameter.code)
@@ -128,8 +142,17 @@ def parameter_paths(resource_type: str, parameter: SearchParameter) -> tuple[Pat
     return tuple(
         path
         for branch in parse_expression(parameter.expression or "$this")
-        for path in resolve_branch(branch, focus)
+        for found in resolve_branch(branch, focus)
+        for path in (values_of(found) if not parameter.components else (found,))
     )
+
+
+def parameter_condition(resource_type: str, parameter: SearchParameter) -> Condition | None:
+    """Answer the condition that a token's whole expression is, None where it is a path."""
+    if parameter.type != "token" or parameter.expression is None:
+        return None
+    test = parse_test(parameter.expression)
+    return None if test is None else resolve_test(test, root_path(resource_type))
 
 
 def _plan_deceased(root: Node, code: str) -> None:
@@ -144,7 +167,7 @@ def _plan_composite(
     for focus in parameter_paths(resource_type, parameter):
         nodes = []
         for component in parameter.components:
-            definition = parameter_by_url(component.definition)
+            definition = component.parameter or parameter_by_url(component.definition)
             kind = definition.type if definition else "token"
             nodes.append(_part(parts, resource_type, focus, component.expression, kind))
         if all(node is not None for node in nodes):
@@ -168,7 +191,8 @@ def _part(
         usable = [
             node.convert(path, kind, "")
             for branch in parse_expression(expression.removeprefix(_ROOT))
-            for path in resolve_branch(branch, start)
+            for found in resolve_branch(branch, start)
+            for path in values_of(found)
         ]
         if not any(usable):
             return None

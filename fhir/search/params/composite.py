@@ -25,7 +25,10 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
 def _value(value: str, criterion: ParameterCriterion, alias: str, context: SearchContext) -> Clause:
     parameter = criterion.parameter
     parts = split_unescaped(value, "$")
-    components = [parameter_by_url(component.definition) for component in parameter.components]
+    components = [
+        component.parameter or parameter_by_url(component.definition)
+        for component in parameter.components
+    ]
     if len(parts) != len(components):
         names = "$".join(component.code for component in components if component)
         raise SearchRefused(f"Write `{parameter.code}={names}`.", param=parameter.code)
