@@ -22,6 +22,7 @@ from fhir.search.extractors import (
     Composite,
     Date,
     Extracted,
+    Extractor,
     Number,
     Quantity,
     Reference,
@@ -50,9 +51,13 @@ MANY_PATIENTS: Final = frozenset(
 )
 
 
-def index_resource(resource_type: str, rid: str, data: JsonObject) -> IndexRows:
-    """Return the index rows of a resource."""
+def index_resource(
+    resource_type: str, rid: str, data: JsonObject, custom: Extractor | None = None
+) -> IndexRows:
+    """Return the index rows of a resource; `custom` extracts by parameters of the project's own."""
     found = extract(data)
+    if custom is not None:
+        _add(found, custom(data))
     rows = IndexRows()
     salts = {code: hashes.param_salt(resource_type, code) for code in found.present()}
     rows.tokens.update(salt ^ hashes.hash64(hashes.PRESENT) for salt in salts.values())
@@ -67,6 +72,11 @@ def index_resource(resource_type: str, rid: str, data: JsonObject) -> IndexRows:
         rows.date_low = min(microseconds(date.low) for date in lows)
         rows.date_high = max(microseconds(date.high) for date in lows)
     return rows
+
+
+def _add(found: Extracted, more: Extracted) -> None:
+    for name in found.__struct_fields__:
+        getattr(found, name).extend(getattr(more, name))
 
 
 def _index_tokens(

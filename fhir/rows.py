@@ -54,6 +54,8 @@ WITH x AS (
     SELECT * FROM unnest(%s::bigint[], %s::smallint[], %b::text[], %s::integer[], %s::smallint[],
         %s::bigint[], %s::bigint[], %s::bigint[], %b::text[], %b::text[])
     AS x(self, rtype, rid, version, method, patient, date_low, date_high, tokens, content)
+    WHERE coalesce((SELECT generation FROM fhir_parameter_state
+        WHERE project = %s::integer), 0) = %s::bigint
 ), r AS (
     INSERT INTO fhir_resource AS current (self, updated, patient, date_low, date_high, project,
         version, rtype, rid, tokens, content)
@@ -194,17 +196,23 @@ def write_versions(
     actor: str,
     updated: datetime,
     companions: Companions,
+    generation: int = 0,
 ) -> Written:
     """Write versions with index rows and history; return which were written.
 
-    A version whose predecessor is no longer the current one is left out: somebody else wrote.
+    A version whose predecessor is no longer the current one is left out: somebody else wrote. All
+    are left out unless `generation` is the state of the project's search parameters.
     """
     ordered = sorted(versions, key=lambda version: version.key)
     written = Written(set())
     for start in range(0, len(ordered), BATCH_SIZE):
         batch = ordered[start : start + BATCH_SIZE]
         statement = _write_statement(
-            batch, project=project, actor=actor, updated=updated, companions=companions
+            *(batch, generation),
+            project=project,
+            actor=actor,
+            updated=updated,
+            companions=companions,
         )
         for key, queue in fetch(statement.sql, statement.params, prepare=True):
             written.keys.add(key)
@@ -214,6 +222,7 @@ def write_versions(
 
 def _write_statement(
     batch: Sequence[NewVersion],
+    generation: int,
     *,
     project: int,
     actor: str,
@@ -224,6 +233,7 @@ def _write_statement(
     clear = [_array(replaced)] * 3 if replaced else []
     params = [
         *resource_columns(batch),
+        *(project, generation),
         *(updated, project),
         *(updated, project, actor),
         *clear,

@@ -5,13 +5,16 @@ itself is one statement for any number of versions.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+import orjson
+
+from fhir import parameters
 from fhir.auditing import record_writes, recording_write
 from fhir.consumers import asking_for_dispatch
-from fhir.definitions import type_number
+from fhir.definitions import type_name, type_number
 from fhir.documents import (
     JsonObject,
     ParsedResource,
@@ -33,11 +36,12 @@ from fhir.validation import outcome, validate
 from healthcloud.actors import SYSTEM, Actor
 from healthcloud.audit.services import ask_for_chain_after_commit
 from healthcloud.ledger.doorbell import ring_after_commit
-from healthcloud.tenancy.scope import active_project, active_scope
+from healthcloud.tenancy.scope import active_project, active_scope, decline
 
 Resource = Mapping[str, Any] | bytes | str | ParsedResource
 ATTEMPTS = 5
 _SUBSCRIPTION = "Subscription"
+_SEARCH_PARAMETER = "SearchParameter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,16 @@ class Write:
     project: int
     updated: datetime
     tags: list[JsonObject]
+    known: parameters.Known = field(default_factory=parameters.Known)
+    """The search parameters of the project's own by which its versions are indexed."""
 
     @classmethod
     def begin(cls, *, actor: Actor, now: datetime) -> "Write":
         """Take project and tags from the active scope; raises ProjectRequired without one."""
         _, project = active_project()
-        return cls(actor, project, to_milliseconds(now), scope_tags(active_scope().metadata()))
+        scope = active_scope()
+        known = parameters.recall(scope)
+        return cls(actor, project, to_milliseconds(now), scope_tags(scope.metadata()), known)
 
     def version_of(
         self,
@@ -78,7 +86,10 @@ class Write:
             version=number,
             method=method,
             content=content,
-            index=index_resource(resource_type, rid, self._indexed(parsed, rid)),
+            index=index_resource(
+                *(resource_type, rid, self._indexed(parsed, rid)),
+                self.known.extractor(resource_type),
+            ),
             pk=current.pk if current else None,
         )
 
@@ -107,6 +118,17 @@ class Write:
 
     def write(self, versions: Sequence[NewVersion]) -> set[int]:
         """Write and audit versions; return the keys of those that no other writer overtook."""
+        done = self._write(versions)
+        if len(done) == len(versions):
+            return done
+        decline()  # nothing was written that could not be on the whole way
+        fresh = parameters.outdated(self.known)
+        if fresh is None:
+            return done
+        missing = [version for version in versions if version.key not in done]
+        return done | replace(self, known=fresh)._write([_indexed(v, fresh) for v in missing])
+
+    def _write(self, versions: Sequence[NewVersion]) -> set[int]:
         recorded = recording_write(versions, actor=self.actor, now=self.updated)
         written = write_versions(
             versions,
@@ -114,6 +136,7 @@ class Write:
             actor=self.actor.id,
             updated=self.updated,
             companions=Companions(asking_for_dispatch(), recorded),
+            generation=self.known.generation,
         )
         done = [version for version in versions if version.key in written.keys]
         if len(versions) == 1:
@@ -122,17 +145,22 @@ class Write:
             record_writes(done, actor=self.actor, now=self.updated)
         if written.queue is not None:
             ring_after_commit(written.queue)
-        self._run_subscriptions(done)
+        self._take_effect(done)
         return written.keys
 
-    def _run_subscriptions(self, done: Sequence[NewVersion]) -> None:
-        """Let Subscriptions among the written versions begin, change or end."""
-        number = type_number(_SUBSCRIPTION)
-        found = [version for version in done if version.type_number == number]
-        if found:
-            from fhir.subscriptions.lifecycle import written  # it writes, too
+    def _take_effect(self, done: Sequence[NewVersion]) -> None:
+        """Let Subscriptions and SearchParameters among the written versions come, change or go."""
+        for name in _SUBSCRIPTION, _SEARCH_PARAMETER:
+            number = type_number(name)
+            found = [version for version in done if version.type_number == number]
+            if found and name == _SUBSCRIPTION:
+                from fhir.subscriptions.lifecycle import written  # it writes, too
 
-            written(found, project=self.project, actor=self.actor, now=self.updated)
+                written(found, project=self.project, actor=self.actor, now=self.updated)
+            elif found:
+                from fhir.parameters import lifecycle  # it starts a job, whose kinds write, too
+
+                lifecycle.written(found, project=self.project, actor=self.actor, now=self.updated)
 
     def write_all(self, versions: Sequence[NewVersion]) -> None:
         """Write versions, all of them or none; raises VersionConflict."""
@@ -173,6 +201,20 @@ def refuse_invalid(parsed: ParsedResource) -> None:
     issues = validate(parsed.data)
     if issues and any(issue.severity in {"error", "fatal"} for issue in issues):
         raise InvalidResource(parsed.resource_type, outcome(issues)["issue"])
+    if parsed.resource_type == _SEARCH_PARAMETER:
+        from fhir.parameters.definition import check  # rarely needed
+
+        check(parsed.data)
+
+
+def _indexed(version: NewVersion, known: parameters.Known) -> NewVersion:
+    """Return a version indexed by another state of the project's search parameters."""
+    if version.content is None:
+        return version
+    name = type_name(version.type_number)
+    data = orjson.loads(version.content)
+    index = index_resource(name, version.rid, data, known.extractor(name))
+    return replace(version, index=index)
 
 
 def stored(

@@ -17,6 +17,7 @@ from fhir.documents import JsonObject
 from fhir.interactions.delete import most_deleted
 from fhir.operations.operation import Operation
 from fhir.operations.registry import of_system, of_type
+from fhir.parameters import Known
 from fhir.patches import PATCH_FORMATS
 from fhir.search.criterion import is_searchable
 from fhir.subscriptions.binding import address
@@ -65,6 +66,32 @@ def capability_statement(base: str) -> JsonObject:
         "format": [FHIR_JSON, FHIR_XML, "json", "xml"],
         "patchFormat": [*PATCH_FORMATS],
         "rest": [_rest(base)],
+    }
+
+
+def with_parameters(statement: JsonObject, known: Known) -> JsonObject:
+    """Return the statement with what a project added to the search parameters of R4."""
+    if not known.by_type:
+        return statement
+    [rest] = statement["rest"]
+    resources = [_with_parameters(entry, known) for entry in rest["resource"]]
+    return {**statement, "rest": [{**rest, "resource": resources}]}
+
+
+def _with_parameters(entry: JsonObject, known: Known) -> JsonObject:
+    name = entry["type"]
+    added, reverse = known.ready(name), known.references_to(name)
+    if not added and not reverse:
+        return entry
+    includes = [f"{name}:{p.code}" for p in added if p.type == "reference"]
+    return {
+        **entry,
+        "searchInclude": [*entry["searchInclude"], *includes],
+        "searchRevInclude": [
+            *entry["searchRevInclude"],
+            *(f"{source}:{code}" for source, code in reverse),
+        ],
+        "searchParam": [*entry["searchParam"], *(_parameter(parameter) for parameter in added)],
     }
 
 

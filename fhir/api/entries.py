@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from fhir import parameters
 from fhir.api.access import require
-from fhir.api.capability import capability_statement
+from fhir.api.capability import capability_statement, with_parameters
 from fhir.api.views.validate import read_call, verdict
 from fhir.documents import JsonObject
 from fhir.errors import InvalidBundle, NotSupported
@@ -37,7 +38,8 @@ class EntryCalls:
     def __call__(self, entry: Entry) -> Answer:
         """Return the answer to an entry; what is no resource stands in a Binary."""
         if entry.call == "metadata":
-            return _content(entry, capability_statement(self.base))
+            statement = capability_statement(self.base)
+            return _content(entry, with_parameters(statement, parameters.current()))
         if entry.call == "$validate":
             return self._validate(entry)
         operation, level = require_call(self.principal, entry)

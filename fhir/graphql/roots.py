@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fhir.definitions import is_resource_type, search_parameter
+from fhir.definitions import is_resource_type
 from fhir.documents import JsonObject
 from fhir.graphql.errors import InvalidQuery
 from fhir.graphql.loading import Loader
+from fhir.search.known import known_parameter
 from fhir.search.service import SearchResult
 
 
@@ -60,7 +61,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _refers_to(resource_type: str, code: str, origin: JsonObject) -> dict[str, str]:
-    parameter = search_parameter(resource_type, code.replace("_", "-"))
+    parameter = known_parameter(resource_type, code.replace("_", "-"))
     if parameter is None or parameter.type != "reference":
         raise InvalidQuery(
             f"Say by which reference: {resource_type}List(_reference: patient).",

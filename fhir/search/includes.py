@@ -6,10 +6,11 @@ https://hl7.org/fhir/R4/search.html#revinclude. A reference leads to an id, a ca
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from fhir import hashes
+from fhir import hashes, parameters
 from fhir.definitions import (
+    SearchParameter,
     reference_parameters,
     resource_types,
     search_parameter,
@@ -51,8 +52,12 @@ class Included:
 
 @dataclass(slots=True)
 class _Step:
-    """What one step asks for: keys, tokens, and the canonicals among them with their versions."""
+    """What one step asks for: keys, tokens, and the canonicals among them with their versions.
 
+    `known` is what the project added to R4's parameters, where the includes may mean it.
+    """
+
+    known: parameters.Known
     keys: set[int] = field(default_factory=set)
     tokens: set[int] = field(default_factory=set)
     # url → versions asked for; None: whichever there is
@@ -60,6 +65,18 @@ class _Step:
     reverse_tokens: set[int] = field(default_factory=set)
     # (referring type, code) → (url, version) of the resources that may be meant
     reverse: dict[tuple[str, str], set[tuple[str, str | None]]] = field(default_factory=dict)
+
+    def references(self, resource: dict[str, Any]) -> list[Reference]:
+        """Return all references of a resource, by whatever parameter."""
+        return [
+            *extract(resource).references,
+            *parameters.custom_references(self.known, resource),
+        ]
+
+    def parameter(self, resource_type: str, code: str) -> SearchParameter | None:
+        """Return a parameter of R4's or of the project's own."""
+        official = search_parameter(resource_type, code)
+        return official or self.known.find(resource_type, code)
 
 
 def included(request: SearchRequest, matches: Sequence[StoredResource], project: int) -> Included:
@@ -72,8 +89,9 @@ def included(request: SearchRequest, matches: Sequence[StoredResource], project:
         return result
     seen = {match.key for match in matches}
     latest = list(matches)
+    known = parameters.current() if _asks_more(request) else parameters.Known()
     for number in range(MAX_STEPS):
-        step = _asked(request, latest, first=number == 0)
+        step = _asked(request, latest, known, first=number == 0)
         step.keys -= seen
         latest = _run(step, project, seen)
         room = MAX_INCLUDED - len(result.resources)
@@ -87,9 +105,23 @@ def included(request: SearchRequest, matches: Sequence[StoredResource], project:
     return result
 
 
-def _asked(request: SearchRequest, sources: Sequence[StoredResource], *, first: bool) -> _Step:
+def _asks_more(request: SearchRequest) -> bool:
+    """Tell whether an include may mean a parameter that the project added."""
+    return any(
+        not include.code or search_parameter(include.source_type, include.code) is None
+        for include in (*request.includes, *request.revincludes)
+    )
+
+
+def _asked(
+    request: SearchRequest,
+    sources: Sequence[StoredResource],
+    known: parameters.Known,
+    *,
+    first: bool,
+) -> _Step:
     """Return what a step asks for: after the first, only what iterates."""
-    step = _Step()
+    step = _Step(known)
     forward = [include for include in request.includes if first or include.iterate]
     reverse = [include for include in request.revincludes if first or include.iterate]
     for source in sources:
@@ -135,7 +167,7 @@ def _anything(resource: StoredResource) -> bool:
 
 
 def _add_referred(step: _Step, source: StoredResource, includes: Sequence[Include]) -> None:
-    for reference in extract(source.resource).references:
+    for reference in step.references(source.resource):
         for include in includes:
             if include.code not in {"", reference.param}:
                 continue
@@ -148,7 +180,7 @@ def _add_referred(step: _Step, source: StoredResource, includes: Sequence[Includ
 
 def _add_canonical(step: _Step, resource_type: str, reference: Reference, include: Include) -> None:
     """Ask for the resources whose `url` a canonical names."""
-    parameter = search_parameter(resource_type, reference.param)
+    parameter = step.parameter(resource_type, reference.param)
     if parameter is None or "url" not in refers_by(resource_type, parameter):
         return
     targets = [include.target_type] if include.target_type else parameter.targets
@@ -175,10 +207,10 @@ def _is_local(reference: Reference) -> bool:
 
 
 def _add_referring(step: _Step, source: StoredResource, include: Include) -> None:
-    for resource_type, code in _reverse_parameters(include, source.resource_type):
+    for resource_type, code in _reverse_parameters(include, source.resource_type, step.known):
         salt = hashes.param_salt(resource_type, code)
         step.reverse_tokens.add(source.key ^ salt)
-        parameter = search_parameter(resource_type, code)
+        parameter = step.parameter(resource_type, code)
         if parameter is None or "url" not in refers_by(resource_type, parameter):
             continue
         url = source.resource.get("url")
@@ -188,11 +220,13 @@ def _add_referring(step: _Step, source: StoredResource, include: Include) -> Non
             named.add((url, source.resource.get("version")))
 
 
-def _reverse_parameters(include: Include, target: str) -> Sequence[tuple[str, str]]:
+def _reverse_parameters(
+    include: Include, target: str, known: parameters.Known
+) -> Sequence[tuple[str, str]]:
     if include.code:
         return [(include.source_type, include.code)]
-    known = reference_parameters(target)
-    return [pair for pair in known if include.source_type in {"", pair[0]}]
+    pairs = (*reference_parameters(target), *known.references_to(target))
+    return [pair for pair in pairs if include.source_type in {"", pair[0]}]
 
 
 def _refers(step: _Step) -> Belongs:
@@ -212,6 +246,6 @@ def _refers(step: _Step) -> Belongs:
         kind = resource.resource_type
         if not any(referring == kind for referring, _ in step.reverse):
             return True
-        return any(refers(kind, reference) for reference in extract(resource.resource).references)
+        return any(refers(kind, reference) for reference in step.references(resource.resource))
 
     return belongs

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qsl
 
-from fhir.definitions import search_parameter
 from fhir.search.criterion import CriterionReader, Lookup
 from fhir.search.errors import SearchRefused, UnknownSearchParameter
 from fhir.search.filters import read_filter
+from fhir.search.known import known_parameter
 from fhir.search.request import Ignored, SearchRequest
 from fhir.search.results import RESULT_PARAMETERS, check_together
 
@@ -53,7 +53,7 @@ def parse(
     query: str | Pairs,
     *,
     strict: bool = False,
-    lookup: Lookup = search_parameter,
+    lookup: Lookup = known_parameter,
 ) -> SearchRequest:
     """Return what the query asks of the type; `lookup` knows its search parameters.
 

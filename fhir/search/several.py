@@ -12,6 +12,7 @@ from fhir.definitions import is_resource_type, search_parameter
 from fhir.search.compartments import in_compartment
 from fhir.search.criterion import Lookup
 from fhir.search.errors import SearchRefused, UnknownSearchParameter
+from fhir.search.known import known_parameter
 from fhir.search.parser import FOREIGN, parse
 from fhir.search.request import AnyCriterion, Criterion, Ignored, ParameterCriterion, SearchRequest
 from fhir.search.results import RESULT_PARAMETERS
@@ -38,7 +39,7 @@ def types_named(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 
 
 def parse_several(
-    types: Sequence[str], pairs: Pairs, *, strict: bool = False, lookup: Lookup = search_parameter
+    types: Sequence[str], pairs: Pairs, *, strict: bool = False, lookup: Lookup = known_parameter
 ) -> tuple[SearchRequest, ...]:
     """Return the search of each of the types that `_type` names.
 
@@ -57,7 +58,7 @@ def parse_several(
 
 
 def parse_everywhere(
-    types: Sequence[str], pairs: Pairs, *, strict: bool = False, lookup: Lookup = search_parameter
+    types: Sequence[str], pairs: Pairs, *, strict: bool = False, lookup: Lookup = known_parameter
 ) -> tuple[SearchRequest, ...]:
     """Return the search of every type that is there, by the parameters that all types have.
 

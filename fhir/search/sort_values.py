@@ -46,6 +46,8 @@ def content_value(resource_type: str, parameter: SearchParameter, *, descending:
         return Clause(_DECEASED)
     try:
         paths = parameter_paths(resource_type, parameter)
+        if any(access.test is not None for path in paths for access in path.steps):
+            raise UnsupportedExpressionError(parameter.code)
     except UnsupportedExpressionError:
         raise UnsupportedSearch(
             f"This server does not sort by the {parameter.type} `{parameter.code}`: its"

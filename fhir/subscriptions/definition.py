@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-from fhir.definitions import is_resource_type
+from fhir.definitions import is_resource_type, search_parameter
 from fhir.documents import JsonObject
 from fhir.errors import InvalidResource
 from fhir.instants import date_range
@@ -193,7 +193,8 @@ def _split(criteria: str, where: str) -> tuple[str, str]:
 
 def _parsed(resource_type: str, query: str, where: str) -> SearchRequest:
     try:
-        request = parse(resource_type, query, strict=True)
+        # What R4 defines: rules are kept by their text, for all tenants.
+        request = parse(resource_type, query, strict=True, lookup=search_parameter)
         check_criteria(request)
     except HealthCloudError as error:
         raise InvalidSubscription(where, error.message, "invalid") from error

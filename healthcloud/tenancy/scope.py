@@ -259,6 +259,18 @@ def after_commit(action: Callable[[], object]) -> None:
         transaction.on_commit(action, robust=True)
 
 
+def decline() -> None:
+    """Inside `direct_scope` take back a group that wrote nothing, and raise `pipeline.Refused`.
+
+    The request then goes the whole way, where several groups may write. Elsewhere this does
+    nothing.
+    """
+    entry = _entry.get()
+    if entry is not None and not entry.readonly:
+        entry.groups -= 1
+        raise Refused
+
+
 def active_scope() -> Scope:
     """Return the scope of the enclosing `tenant_scope`; raise NoTenantScope without one."""
     scope = _active.get()

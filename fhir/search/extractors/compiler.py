@@ -110,8 +110,8 @@ class _Writer:
         match access.kind:
             case "equals":
                 return f"{value}.get({access.name!r}) == {access.literal!r}"
-            case "where" if isinstance(access.literal, Condition):
-                return self.judged(access.literal, value)
+            case "where" if access.test is not None:
+                return self.judged(access.test, value)
             case "resolves":
                 return f"refers_to({value}, {access.name!r}, r)"
             case _:

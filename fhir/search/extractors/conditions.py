@@ -74,8 +74,7 @@ def _passes(access: Access, value: Json, resource: Json) -> bool:
             return bool(value.get(access.name) == access.literal)
         case "resolves":
             return refers_to(value, access.name, resource)
-        case "where":
-            assert isinstance(access.literal, Condition)
-            return holds(access.literal, value, resource)
+        case "where" if access.test is not None:
+            return holds(access.test, value, resource)
         case _:
             return any(e.get("url") == access.name for e in value.get("extension", ()))

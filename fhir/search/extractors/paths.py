@@ -24,12 +24,13 @@ class Access:
     """One step in JSON.
 
     `kind` is key (a property), each (every item of a list), item (one item of a list), or a
-    condition: equals, resolves, has_extension, where (whose literal is the Condition).
+    condition: equals, resolves, has_extension, where (whose `test` it is).
     """
 
     kind: str
     name: str
-    literal: "str | bool | int | Condition" = ""
+    literal: str | bool | int = ""
+    test: "Condition | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def _condition(path: Path, step: Step) -> Access:
     found = _children(path, step.name) if step.kind == "equals" else ()
     if len(found) == 1 and found[0].steps[:-1] == path.steps and found[0].steps[-1].kind == "key":
         return Access("equals", found[0].steps[-1].name, step.literal)
-    return Access("where", "", resolve_test(test, path))
+    return Access("where", "", test=resolve_test(test, path))
 
 
 def _as_type(path: Path, wanted: str) -> tuple[Path, ...]:

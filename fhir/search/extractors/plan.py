@@ -137,14 +137,19 @@ def plan(resource_type: str, parameters: Iterable[SearchParameter]) -> Node:
 
 
 def parameter_paths(resource_type: str, parameter: SearchParameter) -> tuple[Path, ...]:
-    """Answer the concrete JSON paths of a parameter of a resource type."""
+    """Answer the concrete JSON paths of a parameter of a resource type.
+
+    Where some lead to types that its type can be searched by, only those.
+    """
     focus = root_path(resource_type)
-    return tuple(
+    paths = tuple(
         path
         for branch in parse_expression(parameter.expression or "$this")
         for found in resolve_branch(branch, focus)
         for path in (values_of(found) if not parameter.components else (found,))
     )
+    usable = tuple(path for path in paths if (parameter.type, path.type) in CONVERTERS)
+    return usable or paths
 
 
 def parameter_condition(resource_type: str, parameter: SearchParameter) -> Condition | None:
