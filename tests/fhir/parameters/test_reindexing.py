@@ -135,7 +135,7 @@ def test_a_conflict_is_still_one_where_the_process_knows_too_little(
 
 
 def test_a_direct_create_with_old_knowledge_goes_the_whole_way_and_is_indexed(
-    live_tenant: Scope, alice_actor: Actor, client_for: ClientFor
+    live_tenant: Scope, alice_actor: Actor
 ) -> None:
     secret = key_of(live_tenant)
     introduce(secret)
