@@ -5,7 +5,8 @@ from typing import Literal
 
 from fhir.definitions import SearchParameter
 
-Total = Literal["none", "estimate", "accurate"]
+Total = Literal["known", "none", "estimate", "accurate"]
+"""Whether matches are counted; `known`, unless asked otherwise: where the page says it."""
 Summary = Literal["", "true", "text", "data", "count", "false"]
 Modifier = str
 
@@ -111,7 +112,7 @@ class SearchRequest:
     includes: tuple[Include, ...] = ()
     revincludes: tuple[Include, ...] = ()
     count: int = 20
-    total: Total = "none"
+    total: Total = "known"
     summary: Summary = ""
     elements: tuple[str, ...] = ()
     cursor: str = ""

@@ -44,10 +44,10 @@ WITH RECURSIVE known(rtype) AS (
 class SearchResult:
     """One page of a search.
 
-    `total` is None unless asked for; `next_query` and `prev_query` are the queries of the pages
-    beside it or None, `first_query` that of the first where there are several; `self_query` what
-    was understood; `ignored` what was not (under lenient handling); `notes` what else the reader
-    must know.
+    `total` is None unless asked for, or all matches are on the page; `next_query` and
+    `prev_query` are the queries of the pages beside it or None, `first_query` that of the first
+    where there are several; `self_query` what was understood; `ignored` what was not (under
+    lenient handling); `notes` what else the reader must know.
     """
 
     entries: list[StoredResource]
@@ -105,13 +105,13 @@ def present_types() -> list[str]:
 def _fetch(
     request: SearchRequest, page: Statement | None, matches: Sequence[Clause]
 ) -> tuple[int | None, list[Row], bool]:
-    """Return the total if asked for, the rows of the page in their order, and whether more lie
-    in the direction in which it was read."""
+    """Return the total if asked for or seen, the rows of the page in their order, and whether more
+    lie in the direction in which it was read."""
     statements = [page] if page else []
     is_estimate = request.total == "estimate" and page is not None
     if is_estimate:
         statements.append(bounded_total_statement(matches))
-    elif page is None or request.total != "none":
+    elif page is None or request.total == "accurate":
         statements.append(total_statement(*matches))
     results = fetch_all(statements)
     total = results[-1][0][0] if page is None or len(results) > 1 else None
@@ -119,6 +119,8 @@ def _fetch(
         total = _estimated(matches)
     found = results[0] if page else []
     rows = found[: request.count]
+    if total is None and request.total == "known" and not request.cursor and found == rows:
+        total = len(rows)  # the page holds all there is
     if is_before(request.cursor):
         rows.reverse()
     return total, rows, len(found) > request.count

@@ -300,7 +300,12 @@ def test_totals(find: Find, now: datetime) -> None:
     def total(query: str) -> int | None:
         return search(resource_type="Observation", query=query, now=now).total
 
-    assert total("") is None
+    assert total("") == 3  # all matches are on the page
+    assert total("_count=3") == 3
+    assert total("_total=none") is None
+    assert total("_count=2") is None
+    assert total("code=8480-6&_include=Observation:subject") == 2
+    assert total("code=nothing") == 0
     assert total("_total=accurate&_count=1") == 3
     assert total("_summary=count&code=8480-6") == 2
     assert total("_count=0") == 3
