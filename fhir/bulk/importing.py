@@ -4,16 +4,18 @@ A batch is one transaction that also keeps the place in the input, so that a kil
 the batch it was at and nothing is written twice.
 """
 
+import io
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 import orjson
 
 from fhir import jobs
 from fhir.definitions import type_number
-from fhir.documents import JsonObject, ParsedResource, new_id, parse
+from fhir.documents import MAX_BYTES, JsonObject, ParsedResource, new_id, parse
 from fhir.errors import NotSupported
 from fhir.hashes import self_hash
 from fhir.identity import check_id
@@ -28,7 +30,8 @@ from healthcloud.http import OutboundError, client
 KIND: Final = "import"
 BATCH: Final = 500
 PART_BYTES: Final = 4 * 1024 * 1024
-MAX_DOWNLOAD: Final = 256 * 1024 * 1024
+MAX_DOWNLOAD: Final = 2 * 1024 * 1024 * 1024
+_PIECE: Final = 64 * 1024
 _TIMEOUT_SECONDS: Final = 300.0
 
 
@@ -42,46 +45,57 @@ class Batch:
     stopped_at: int | None = None
 
 
-def split_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield parts of newline-delimited JSON of a few megabytes each, with their line counts."""
-    start = 0
-    while start < len(content):
-        end = len(content)
-        if end - start > PART_BYTES:
-            found = content.rfind(b"\n", start, start + PART_BYTES)
-            end = found + 1 if found > start else content.find(b"\n", start + PART_BYTES) + 1 or end
-        part = content[start:end]
-        yield part.count(b"\n") + (not part.endswith(b"\n")), part
-        start = end
+def split_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield parts of newline-delimited JSON of a few megabytes each, with their line counts.
+
+    Raises InvalidParameter for a line that is longer than a resource may be.
+    """
+    rest = b""
+    while piece := stream.read(max(PART_BYTES - len(rest), _PIECE)):
+        rest += piece
+        end = rest.rfind(b"\n") + 1
+        if end and len(rest) >= PART_BYTES:
+            yield rest.count(b"\n", 0, end), rest[:end]
+            rest = rest[end:]
+        if len(rest) > MAX_BYTES:
+            raise InvalidParameter(
+                f"A line has more than {MAX_BYTES} bytes, the limit of a resource.", param="input"
+            )
+    if rest:
+        yield rest.count(b"\n") + (not rest.endswith(b"\n")), rest
 
 
-def keep_input(job_id: str, content: bytes, *, source: str) -> None:
+def keep_input(job_id: str, content: BinaryIO, *, source: str) -> None:
     """Keep newline-delimited JSON as input of a job; raise InvalidParameter unless it is UTF-8."""
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        raise InvalidParameter(f"{source} is not UTF-8.", param="input") from None
-    if b"\x00" in content:
-        raise InvalidParameter(f"{source} holds the character NUL.", param="input")
     for count, part in split_lines(content):
+        try:
+            part.decode()
+        except UnicodeDecodeError:
+            raise InvalidParameter(f"{source} is not UTF-8.", param="input") from None
+        if b"\x00" in part:
+            raise InvalidParameter(f"{source} holds the character NUL.", param="input")
         jobs.add_file(job_id, role="input", type=source[:2000], count=count, content=part)
 
 
 def download(job: jobs.Job) -> object:
-    """Fetch the next input, with no transaction open, through the guarded client."""
+    """Fetch the next input into a file, with no transaction open, through the guarded client."""
     waiting: list[JsonObject] = job.request.get("inputs", [])
     at = int(job.position.get("fetched", 0))
     if at >= len(waiting):
         return None
     url = str(waiting[at]["url"])
     door = client(timeout=_TIMEOUT_SECONDS, max_response_bytes=MAX_DOWNLOAD)
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # the step that reads it closes it
     try:
-        answer = door.get(url, headers={"accept": "application/fhir+ndjson, */*"})
+        answer = door.download(url, file, headers={"accept": "application/fhir+ndjson, */*"})
     except OutboundError as error:
+        file.close()
         raise InvalidParameter(f"{url} can't be fetched: {error}", param="input.url") from None
     if answer.status != 200:
+        file.close()
         raise InvalidParameter(f"{url} answers {answer.status}.", param="input.url")
-    return answer.content
+    file.seek(0)
+    return file
 
 
 @jobs.register(KIND, before=download)
@@ -89,8 +103,10 @@ def import_lines(job: jobs.Job, now: datetime) -> jobs.Step:
     """Keep the next input, or write the next batch of lines."""
     position = {"fetched": 0, "file": 0, "line": 0, "written": 0, "failed": 0, **job.position}
     inputs: list[JsonObject] = job.request.get("inputs", [])
-    if isinstance(job.prepared, bytes) and position["fetched"] < len(inputs):
-        keep_input(job.id, job.prepared, source=str(inputs[position["fetched"]]["url"]))
+    if isinstance(job.prepared, io.IOBase) and position["fetched"] < len(inputs):
+        source = str(inputs[position["fetched"]]["url"])
+        with cast("BinaryIO", job.prepared) as file:
+            keep_input(job.id, file, source=source)
         position["fetched"] += 1
         return jobs.Unfinished(position, f"{position['fetched']} of {len(inputs)} inputs fetched")
     parts = [file for file in jobs.files(job.id) if file.role == "input"]

@@ -3,6 +3,7 @@
 https://github.com/smart-on-fhir/bulk-import/blob/master/import-manifest.md
 """
 
+from io import BytesIO
 from typing import Final
 
 from fhir import jobs
@@ -34,7 +35,7 @@ def kick_off(call: Call) -> Answer:
     }
     job = jobs.start(kind=KIND, request=request, scopes=scopes, actor=call.actor, now=call.now)
     if is_sent:
-        keep_input(job.id, call.raw, source="the body")
+        keep_input(job.id, BytesIO(call.raw), source="the body")
     return Answer(status=202, headers={"Content-Location": f"{call.base}/_jobs/{job.id}"})
 
 

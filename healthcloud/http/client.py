@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import httpcore
 import httpx
@@ -52,6 +53,12 @@ class OutboundClient:
         """GET a URL."""
         return self.request("GET", url, headers=headers)
 
+    def download(
+        self, url: str, into: BinaryIO, *, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """GET a URL and write the body into a file as it comes; the answer's content is empty."""
+        return self.request("GET", url, headers=headers, into=into)
+
     def request(
         self,
         method: str,
@@ -64,12 +71,14 @@ class OutboundClient:
         data: Mapping[str, str] | None = None,
         idempotent: bool | None = None,
         route: str | None = None,
+        into: BinaryIO | None = None,
     ) -> Response:
         """Send a request and return the answer, whatever its status.
 
         Retries where a repeat is harmless: connections that were never made; and, for methods that
         are safe to repeat or with `idempotent=True`, lost answers and 429, 502, 503, 504, waiting
-        as Retry-After says. `route` is the path as a template, for the log. Raises OutboundError.
+        as Retry-After says. `route` is the path as a template, for the log; `into` a file that gets
+        the body. Raises OutboundError.
         """
         target, reach = parse_url(url, allow_loopback=self.allow_loopback)
         self._check_host(target)
@@ -84,7 +93,9 @@ class OutboundClient:
             method, target, params=params, headers=sent_headers, content=body, data=data
         )
         repeatable = idempotent if idempotent is not None else request.method in SAFE_METHODS
-        return self._send_with_retries(request, reach, repeatable=repeatable, route=route)
+        return self._send_with_retries(
+            request, reach, repeatable=repeatable, route=route, into=into
+        )
 
     def _check_host(self, url: httpx.URL) -> None:
         if self.allow_hosts is None:
@@ -100,12 +111,18 @@ class OutboundClient:
         )
 
     def _send_with_retries(
-        self, request: httpx.Request, reach: Reach, *, repeatable: bool, route: str | None
+        self,
+        request: httpx.Request,
+        reach: Reach,
+        *,
+        repeatable: bool,
+        route: str | None,
+        into: BinaryIO | None,
     ) -> Response:
         for attempt in range(self.retries + 1):
             last = attempt == self.retries
             try:
-                response = self._send(request, reach, route)
+                response = self._send(request, reach, route, into)
             except OutboundError as error:
                 harmless = error.retryable and (repeatable or not error.outcome_unknown)
                 if last or not harmless:
@@ -119,12 +136,14 @@ class OutboundClient:
             self.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
-    def _send(self, request: httpx.Request, reach: Reach, route: str | None) -> Response:
+    def _send(
+        self, request: httpx.Request, reach: Reach, route: str | None, into: BinaryIO | None
+    ) -> Response:
         started = time.monotonic()
         token = deadline.set(min(started + self.timeout, latest.get()))
         outcome = "error"
         try:
-            response = self._exchange(request, reach, started)
+            response = self._exchange(request, reach, started, into)
             outcome = str(response.status)
         finally:
             deadline.reset(token)
@@ -138,12 +157,16 @@ class OutboundClient:
             )
         return response
 
-    def _exchange(self, request: httpx.Request, reach: Reach, started: float) -> Response:
+    def _exchange(
+        self, request: httpx.Request, reach: Reach, started: float, into: BinaryIO | None
+    ) -> Response:
         host = request.url.host
         with _errors_of(host):
             answer = pool(reach).handle_request(_core_request(request, self.timeout))
             try:
-                body = self._read(answer, host)
+                body = b"" if into else self._read(answer, host)
+                if into:
+                    self._write(answer, host, into)
             finally:
                 answer.close()
         return Response(
@@ -154,20 +177,27 @@ class OutboundClient:
             elapsed_ms=int((time.monotonic() - started) * 1000),
         )
 
+    def _write(self, answer: httpcore.Response, host: str, into: BinaryIO) -> None:
+        """Write the body into a file, which an attempt before this one may have begun."""
+        into.seek(0)
+        into.truncate()
+        for chunk in _decoded(answer).iter_bytes():
+            into.write(chunk)
+            if into.tell() > self.max_response_bytes:
+                raise self._too_large(host)
+
+    def _too_large(self, host: str) -> ResponseTooLarge:
+        return ResponseTooLarge(f"{host} answered with more than {self.max_response_bytes} bytes.")
+
     def _read(self, answer: httpcore.Response, host: str) -> bytes:
-        decoded = httpx.Response(
-            answer.status, headers=answer.headers, stream=_Body(answer.iter_stream())
-        )
         body = bytearray()
-        for chunk in decoded.iter_bytes():
+        for chunk in _decoded(answer).iter_bytes():
             body += chunk
             if len(body) <= self.max_response_bytes:
                 continue
             if self.truncate_response:
                 break
-            raise ResponseTooLarge(
-                f"{host} answered with more than {self.max_response_bytes} bytes."
-            )
+            raise self._too_large(host)
         return bytes(body[: self.max_response_bytes])
 
 
@@ -196,6 +226,10 @@ def path_template(path: str) -> str:
     """Return a path for the log with everything that looks like an identifier taken out."""
     parts = path.split("/")
     return "/".join("{id}" if _IDENTIFIER.match(part) else part for part in parts)
+
+
+def _decoded(answer: httpcore.Response) -> httpx.Response:
+    return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer.iter_stream()))
 
 
 class _Body(httpx.SyncByteStream):

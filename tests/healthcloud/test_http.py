@@ -1,6 +1,7 @@
 """The outbound door: where it leads, what it repeats, what it refuses, what it logs."""
 
 import gzip
+import io
 import logging
 import socket
 import ssl
@@ -262,6 +263,15 @@ def test_a_compressed_bomb_is_counted_as_it_unfolds(receiver: Receiver) -> None:
     receiver.answers = [(200, {"Content-Encoding": "gzip"}, bomb)]
     with pytest.raises(http.ResponseTooLarge):
         quick(max_response_bytes=1_000_000).get(receiver.url)
+
+
+def test_a_download_goes_into_a_file_within_the_same_limits(receiver: Receiver) -> None:
+    receiver.answers = [(503, {}, b"later, later"), (200, {}, b"x" * 5000)]
+    file = io.BytesIO()
+    answer = quick().download(receiver.url, file)
+    assert (answer.status, answer.content, file.getvalue()) == (200, b"", b"x" * 5000)
+    with pytest.raises(http.ResponseTooLarge):
+        quick(max_response_bytes=1000).download(receiver.url, io.BytesIO())
 
 
 def test_rubbish_is_a_typed_error(receiver: Receiver) -> None:

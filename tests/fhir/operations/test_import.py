@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from io import BytesIO
+from typing import Any, BinaryIO
 
 import pytest
 from rest_framework.test import APIClient
 
 from fhir.bulk import importing
+from fhir.documents import MAX_BYTES
+from fhir.operations.parameters import InvalidParameter
 from healthcloud.http import Response
 from healthcloud.http.errors import ConnectionFailed
 from healthcloud.ledger.models import DueWork
@@ -115,12 +118,18 @@ def test_a_crash_in_the_middle_writes_nothing_twice(
 def test_large_inputs_are_cut_at_lines() -> None:
     line = b'{"resourceType":"Patient"}\n'
     content = line * 400_000
-    parts = list(importing.split_lines(content))
+    parts = list(importing.split_lines(BytesIO(content)))
     assert b"".join(part for _, part in parts) == content
     assert sum(count for count, _ in parts) == 400_000
     assert all(len(part) <= importing.PART_BYTES and part.endswith(b"\n") for _, part in parts)
-    assert list(importing.split_lines(b"")) == []
-    assert [n for n, _ in importing.split_lines(b"x" * (importing.PART_BYTES + 9))] == [1]
+    assert list(importing.split_lines(BytesIO())) == []
+    assert [n for n, _ in importing.split_lines(BytesIO(b"x" * (importing.PART_BYTES + 9)))] == [1]
+
+
+def test_a_line_without_end_is_refused(alice_client: APIClient) -> None:
+    endless = BytesIO(b"x" * (MAX_BYTES + importing.PART_BYTES))
+    with pytest.raises(InvalidParameter, match="limit of a resource"):
+        list(importing.split_lines(endless))
 
 
 @pytest.fixture
@@ -129,10 +138,11 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     pages: dict[str, bytes] = {}
 
     class Door:
-        def get(self, url: str, **named: object) -> Response:
+        def download(self, url: str, into: BinaryIO, **named: object) -> Response:
             if url not in pages:
                 raise ConnectionFailed("there is nobody")
-            return Response(200, {}, pages[url], "example.org", 1)
+            into.write(pages[url])
+            return Response(200, {}, b"", "example.org", 1)
 
     monkeypatch.setattr(importing, "client", lambda **named: Door())
     return pages
