@@ -10,13 +10,17 @@ from fhir.patches.fhirpath_patch import apply_parameters, read_parameters
 from fhir.patches.json_patch import apply_operations, read_operations
 from fhir.patches.merge_patch import merge
 from fhir.patches.values import InvalidPatch, Json, PatchFailed, decode, encode
+from fhir.patches.xml_patch import XML_PATCH, apply_xml_patch, check_xml_patch
 from healthcloud.errors import UnsupportedMediaType
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 _BARE_JSON: Final = frozenset({"application/json", "text/json"})
 _XML: Final = frozenset({"application/fhir+xml", "application/xml", "text/xml"})
-PATCH_FORMATS: Final = (JSON_PATCH, MERGE_PATCH, "application/fhir+json", "application/fhir+xml")
+PATCH_FORMATS: Final = (
+    *(JSON_PATCH, MERGE_PATCH, XML_PATCH),
+    *("application/fhir+json", "application/fhir+xml"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,25 @@ class Patch:
         return parse(text)
 
 
+class XmlPatch(Patch):
+    """An XML Patch; `text` is its document."""
+
+    __slots__ = ()
+
+    def apply(self, content: bytes) -> ParsedResource:
+        """Return the resource of a JSON text after the patch; raise PatchFailed."""
+        return apply_xml_patch(content, self.text)
+
+
 def read_patch(document: bytes, content_type: str) -> Patch:
     """Return the patch in a document.
 
     Raises UnsupportedMediaType for other kinds, InvalidPatch for what is not of its kind.
     """
     kind = content_type.partition(";")[0].strip().lower()
+    if kind == XML_PATCH:
+        check_xml_patch(document)
+        return XmlPatch(document, merge)
     try:
         if kind in _XML:
             document, kind = from_xml(document), "application/fhir+json"
@@ -54,8 +71,8 @@ def read_patch(document: bytes, content_type: str) -> Patch:
         raise InvalidPatch(error.message) from None
     if not text:
         raise UnsupportedMediaType(
-            f"Send the patch as {JSON_PATCH}, {MERGE_PATCH} or as Parameters in FHIR JSON or XML,"
-            f" not as `{kind[:80]}`.",
+            f"Send the patch as {JSON_PATCH}, {MERGE_PATCH}, {XML_PATCH} or as Parameters in FHIR"
+            f" JSON or XML, not as `{kind[:80]}`.",
             param="Content-Type",
         )
     found = decode(text)["patch"]

@@ -1,5 +1,6 @@
 """patch over HTTP, in all forms and on conditions. https://hl7.org/fhir/R4/http.html#patch"""
 
+import base64
 import json
 from collections.abc import Callable
 
@@ -274,3 +275,21 @@ def test_charlie_can_not_patch_and_nothing_moves(
         writer = client_for(scopes=("Patient:write",))
         assert send(writer, {"active": False}, MERGE, path).status_code == 403
     assert patient.get("/v1/fhir/Patient/pat_123")["ETag"] == 'W/"1"'
+
+
+def test_an_xml_patch_is_applied_by_itself_and_in_a_bundle(alice_client: APIClient) -> None:
+    body = json.dumps({"resourceType": "Patient", "id": "x", "active": True})
+    alice_client.put("/v1/fhir/Patient/x", body, content_type="application/fhir+json")
+    patch = '<diff><replace sel="Patient/active/@value">false</replace></diff>'
+    kind = "application/xml-patch+xml"
+    answer = alice_client.patch("/v1/fhir/Patient/x", patch, content_type=kind)
+    assert (answer.status_code, answer.json()["active"]) == (200, False)
+    data = base64.b64encode(b'<diff><remove sel="Patient/active"/></diff>').decode()
+    binary = {"resourceType": "Binary", "contentType": kind, "data": data}
+    entry = {"request": {"method": "PATCH", "url": "Patient/x"}, "resource": binary}
+    bundle = json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    done = alice_client.post("/v1/fhir", bundle, content_type="application/fhir+json")
+    assert "active" not in done.json()["entry"][0]["resource"]
+    broken = '<diff><add sel="Patient"><gender value="nonsense"/></add></diff>'
+    refused = alice_client.patch("/v1/fhir/Patient/x", broken, content_type=kind)
+    assert (refused.status_code, alice_client.get("/v1/fhir/Patient/x")["ETag"]) == (422, 'W/"3"')
