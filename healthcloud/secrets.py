@@ -59,8 +59,23 @@ def open_sealed(scope: Tenant, blob: bytes | memoryview) -> str:
         raise SecretUnreadable from error
 
 
+def wrap(plaintext: str) -> bytes:
+    """Encrypt a secret of the platform itself, which belongs to no environment."""
+    return _wrapping_keys().encrypt(plaintext.encode())
+
+
+def unwrap(blob: bytes | memoryview) -> str:
+    """Decrypt what `wrap` returned; raise SecretUnreadable without its key."""
+    try:
+        return _wrapping_keys().decrypt(bytes(blob)).decode()
+    except InvalidToken as error:
+        raise SecretUnreadable from error
+
+
 def rotate() -> int:
     """Wrap every environment's data key with the newest key; return how many were re-wrapped.
+
+    The keys that sign id tokens are wrapped anew with them.
 
     Run outside tenant scopes, after putting the new key first in the setting; once it has
     finished the old key may be removed. Safe to repeat and to interrupt.
@@ -71,6 +86,9 @@ def rotate() -> int:
         old = bytes(wrapped)
         new = rewrap(old) if old else new_data_key()
         rewrapped += environments.filter(pk=identifier, data_key=old).update(data_key=new)
+    signing = apps.get_model("organizations", "SigningKey").objects
+    for kid, wrapped in signing.values_list("pk", "private"):
+        signing.filter(pk=kid).update(private=rewrap(bytes(wrapped)))
     return rewrapped
 
 

@@ -100,6 +100,9 @@ KEY_ENCRYPTION_KEYS = env(
     base64.urlsafe_b64encode(derive_key("key-encryption")).decode(),
 ).split(",")
 
+# What knows the types and parameters that SMART's scopes name.
+CLINICAL_SCOPE_CHECK = "fhir.sight.check_scope"
+
 # --- Database ---------------------------------------------------------------------------------
 
 
@@ -148,6 +151,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TENANT_MODEL = "organizations.Environment"
 TENANT_DOMAIN_MODEL = "organizations.Domain"
 TENANT_GROUP_ROLE = "healthcloud_tenant"
+NARROWED_GROUP_ROLE = "healthcloud_narrowed"  # whom policies that narrow a tenant's sight bind
 # Public tables that a tenant's role may read, and write; everything else public is closed to it
 # (work is asked for through the function `ledger_enqueue`).
 TENANT_READABLE_TABLES = [
@@ -243,6 +247,7 @@ MIDDLEWARE = [
     "healthcloud.api.request_ids.RequestIdMiddleware",
     "healthcloud.api.health.RequestMetricsMiddleware",
     "healthcloud.organizations.usage.UsageMiddleware",
+    "healthcloud.api.cors.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

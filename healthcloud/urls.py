@@ -23,5 +23,6 @@ urlpatterns = [
     path("", include("healthcloud.api.fallback")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
+    path("oauth/", include("studio.authorization")),
     path("studio/", include("studio.urls")),
 ]

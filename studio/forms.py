@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 
 from healthcloud.api.principal import ALL_SCOPES
-from healthcloud.organizations.models import Role
+from healthcloud.organizations.models import Role, SmartClient
 
 EXPIRY_CHOICES = (("", "Never"), ("30", "In 30 days"), ("90", "In 90 days"), ("365", "In a year"))
 
@@ -59,6 +59,46 @@ class KeyForm(forms.Form):
             label="Belongs to",
             choices=(("project", f"Project {project}"), ("organization", "The whole organization")),
         )
+
+
+class AppForm(forms.Form):
+    """An app of SMART App Launch."""
+
+    name = forms.CharField(
+        max_length=200, widget=forms.TextInput(attrs={"placeholder": "Growth chart"})
+    )
+    kind = forms.ChoiceField(label="Proves itself as", choices=SmartClient.Kind.choices)
+    redirect_uris = forms.CharField(
+        label="Redirect addresses",
+        help_text="One on each line; the app names one of them exactly.",
+        widget=forms.Textarea(attrs={"rows": 2, "placeholder": "https://app.example.org/callback"}),
+    )
+    launch_uri = forms.CharField(
+        label="Launch address",
+        max_length=2000,
+        required=False,
+        help_text="Where it opens when it is launched from a patient here.",
+    )
+    scopes = forms.CharField(
+        label="Most that it may ask for",
+        initial="launch launch/patient openid fhirUser online_access patient/*.rs",
+        help_text="SMART scopes with spaces between them.",
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    jwks = forms.JSONField(
+        label="Public keys",
+        required=False,
+        help_text='Of a confidential app with its own keys: {"keys": […]}.',
+    )
+
+    def clean_redirect_uris(self) -> list[str]:
+        """Return the lines that say something."""
+        lines = str(self.cleaned_data["redirect_uris"]).splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
+    def clean_scopes(self) -> list[str]:
+        """Return the scopes as a list."""
+        return str(self.cleaned_data["scopes"]).split()
 
 
 class InvitationForm(forms.Form):

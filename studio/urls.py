@@ -3,6 +3,7 @@
 from django.urls import include, path, re_path
 
 from studio.views import (
+    apps,
     catalog,
     deployments,
     entry,
@@ -103,6 +104,12 @@ project_patterns = [
     path("settings/keys/create", settings.create_key, name="create_key"),
     path("settings/keys/<str:key_id>/rotate", settings.rotate_key, name="rotate_key"),
     path("settings/keys/<str:key_id>/revoke", settings.revoke_key, name="revoke_key"),
+    path("settings/apps", apps.apps, name="apps"),
+    path("settings/apps/create", apps.create_app, name="create_app"),
+    path("settings/apps/<str:client_id>/rotate", apps.rotate_app, name="rotate_app"),
+    path("settings/apps/<str:client_id>/revoke", apps.revoke_app, name="revoke_app"),
+    path("settings/apps/<str:client_id>/launch", apps.launch_app, name="launch_app"),
+    path("settings/grants/<str:grant_id>/revoke", apps.revoke_grant, name="revoke_grant"),
     path("settings/audit", settings.audit, name="audit"),
 ]
 

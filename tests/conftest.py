@@ -78,7 +78,7 @@ def django_db_setup(
     with _owner(maintenance) as admin:
         roles = _tenant_roles(name)
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
-        for role in roles:
+        for role in [name for schema in roles for name in (f"{schema}_narrow", schema)]:
             admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
 
 

@@ -15,6 +15,7 @@ from fhir.writing import refuse_invalid
 from healthcloud.api.principal import Principal
 from healthcloud.api.scopes import EVERY_TYPE
 from healthcloud.errors import Forbidden
+from healthcloud.tenancy.scope import active_scope
 
 
 def require(principal: Principal, scope: str) -> None:
@@ -32,6 +33,12 @@ def require_verb(principal: Principal, resource_type: str, verb: str) -> None:
         raise Forbidden(
             f"This credential lacks the scope `{scope}`.", details={"required_scope": scope}
         )
+
+
+def require_whole(what: str) -> None:
+    """Refuse to a narrowed caller what works where nothing narrows it; inside `tenant_scope`."""
+    if active_scope().sight:
+        raise Forbidden(f"{what} takes the whole project: this credential sees a part of it.")
 
 
 def require_search(principal: Principal, request: SearchRequest) -> None:
@@ -53,6 +60,8 @@ def require_subscription(principal: Principal, resource: JsonObject) -> None:
     """Refuse a Subscription whose criteria read what the caller may not."""
     if resource.get("resourceType") != "Subscription":
         return
+    if principal.is_narrowed:
+        raise Forbidden("A Subscription is told of the whole project: this credential sees less.")
     for rule in rules(read_definition(resource)):
         require(principal, f"{rule.resource_type}:read")
         for request in rule.current:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import ClassVar, Final
 
 import msgspec
@@ -29,11 +30,13 @@ from fhir.documents import JsonObject, parse
 from fhir.errors import NotSupported
 from fhir.interactions.provenance import read_provenance, record_provenance
 from fhir.patches import PATCH_FORMATS
+from fhir.sight import sight_of
 from fhir.stored import StoredResource
 from fhir.writing import refuse_invalid
 from healthcloud.api.errors import ErrorDescription
+from healthcloud.api.principal import Principal
 from healthcloud.api.views import Handler, PlatformView
-from healthcloud.errors import BadRequest
+from healthcloud.errors import BadRequest, Forbidden
 from healthcloud.tenancy.scope import tenant_scope
 
 _REFUSALS: Final[Mapping[int, Outcome]] = {403: "denied", 404: "failure", 410: "failure"}
@@ -44,6 +47,7 @@ class FhirView(PlatformView):
     """A view of the clinical store; every method needs a project, by key, header or query."""
 
     reads_json = False
+    narrowable = True
     required_scopes: ClassVar[Mapping[str, str]] = {
         "GET": "fhir:read",
         "POST": "fhir:write",
@@ -86,6 +90,8 @@ class FhirView(PlatformView):
             refusal = error
         super().initial(request, *args, **kwargs)
         self._require_verb()
+        if self._principal is not None and self._principal.is_narrowed:
+            self._narrow(self._principal)
         wanted = request.query_params.get("_format") or request.headers.get("Accept", "")
         if refusal is not None and not self.is_acceptable(wanted):
             raise refusal
@@ -111,6 +117,18 @@ class FhirView(PlatformView):
         if verb is None or self._principal is None or not access.resource_type[:1].isupper():
             return
         require_verb(self._principal, access.resource_type, verb)
+
+    def _narrow(self, principal: Principal) -> None:
+        """Hold what the request sees and writes to the caller's scopes, in the database."""
+        interaction = access_of(self.request._request, self.kwargs, "denied").interaction
+        verb = VERB_OF.get(interaction, "cud")
+        sight = sight_of(principal, verb if verb in "cud" else "cud")
+        self.scope = replace(self.scope, sight=sight)
+
+    def require_whole(self, what: str) -> None:
+        """Refuse to a narrowed caller what works where nothing narrows it."""
+        if self.scope.sight:
+            raise Forbidden(f"{what} takes the whole project: this credential sees a part of it.")
 
     def is_acceptable(self, wanted: str) -> bool:
         """Tell whether the view answers a media type that is neither JSON nor XML of FHIR."""

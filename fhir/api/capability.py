@@ -22,7 +22,7 @@ from fhir.patches import PATCH_FORMATS
 from fhir.search.criterion import is_searchable
 from fhir.subscriptions.binding import address
 from fhir.subscriptions.topics import advertised
-from healthcloud.organizations.oauth import token_address
+from healthcloud.organizations.oauth import endpoints
 
 _INTERACTIONS: Final = (
     *("read", "vread", "update", "patch", "delete"),
@@ -99,10 +99,8 @@ def _rest(base: str) -> JsonObject:
     return {
         "mode": "server",
         "security": {
-            "cors": False,
-            "extension": [
-                {"url": _OAUTH, "extension": [{"url": "token", "valueUri": token_address()}]}
-            ],
+            "cors": True,
+            "extension": [{"url": _OAUTH, "extension": _oauth_uris()}],
             "service": [{"coding": [{"system": _SERVICE, "code": "SMART-on-FHIR"}]}],
             "description": (
                 "Bearer API keys with the scopes fhir:read and fhir:write, or of one type such as"
@@ -119,6 +117,17 @@ def _rest(base: str) -> JsonObject:
         ],
         "operation": _operations(of_system()),
     }
+
+
+def _oauth_uris() -> list[JsonObject]:
+    names = {
+        "authorize": "authorization_endpoint",
+        "token": "token_endpoint",
+        "introspect": "introspection_endpoint",
+        "revoke": "revocation_endpoint",
+    }
+    known = endpoints()
+    return [{"url": name, "valueUri": known[key]} for name, key in names.items()]
 
 
 def _topics() -> list[JsonObject]:

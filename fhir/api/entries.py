@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from fhir import parameters
-from fhir.api.access import require
+from fhir.api.access import require, require_whole
 from fhir.api.capability import capability_statement, with_parameters
 from fhir.api.views.validate import read_call, verdict
 from fhir.documents import JsonObject
@@ -43,6 +43,8 @@ class EntryCalls:
         if entry.call == "$validate":
             return self._validate(entry)
         operation, level = require_call(self.principal, entry)
+        if operation.needs_whole:
+            require_whole(f"`${operation.name}`")
         given, body = given_to(
             operation, parse_qsl(entry.query, keep_blank_values=True), entry.resource
         )

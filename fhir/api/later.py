@@ -40,6 +40,7 @@ def allow(principal: Principal, entry: Entry) -> None:
 
 def begin(view: FhirView, bundle: ParsedResource) -> HttpResponse:
     """Answer 202 with the address of the job that does a Bundle whose entries are allowed."""
+    view.require_whole("`respond-async`")
     provenance = view.request.headers.get("X-Provenance")
     if provenance is not None:
         read_provenance(provenance)

@@ -154,6 +154,7 @@ def _declared(level: Level, resource_type: str, what: str) -> Operation:
         definition=f"{_BULK}{name}",
         scope="*",
         starts_job=True,
+        needs_whole=True,
         weight=20,
     )
 

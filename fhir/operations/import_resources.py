@@ -72,5 +72,6 @@ OPERATION = Operation(
     affects_state=True,
     scope="*",
     media=NDJSON,
+    needs_whole=True,
     weight=20,
 )

@@ -91,7 +91,9 @@ class Operation:
     `bare` names the parameter that a body which is no Parameters stands for. `media` are further
     media types of the body, handed over unparsed in `raw`, and `answers` those of the answer
     besides JSON and XML (Call.accept has what is wanted). With `own_transaction` it opens
-    `tenant_scope` itself; one that `starts_job` is called by GET too and writes the job.
+    `tenant_scope` itself; one that `starts_job` is called by GET too and writes the job. What
+    `needs_whole` works later or apart from the request, where nothing narrows what it sees, and
+    is refused to a caller whose scopes are narrowed.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Operation:
     answers: tuple[str, ...] = ()
     own_transaction: bool = False
     starts_job: bool = False
+    needs_whole: bool = False
     weight: int = 1
 
     @property

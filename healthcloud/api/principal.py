@@ -40,6 +40,7 @@ class ProjectReference:
     archived: bool = False
     profiles: str | None = None
     """The setting by which clinical writes are checked; None: not looked up."""
+    enforces_consent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ class Principal:
     """An authenticated caller, bound to one organization and one of its environments.
 
     `project` is the only project the caller may touch, or None for every project of the
-    organization; `find_project` looks a project of that organization up by id.
+    organization; `find_project` looks a project of that organization up by id. `patient` is the
+    id of the patient for whom an app was launched, whom its `patient/` scopes mean; `client_id` is
+    that app, whose tokens are good for the FHIR API only.
     """
 
     actor: Actor
@@ -69,6 +72,9 @@ class Principal:
     user_id: str | None = None
     role: str | None = None
     rate_limit: RateLimit | None = None
+    patient: str | None = None
+    client_id: str | None = None
+    fhir_user: str | None = None
     find_project: Callable[[str], ProjectReference | None] | None = field(
         default=None, compare=False, repr=False
     )
@@ -104,7 +110,7 @@ class Principal:
             return True
         clinical = scopes.parse_scope(scope)
         if clinical is not None:
-            return all(self.may(clinical.resource_type, verb) for verb in clinical.verbs)
+            return scopes.common(self.scopes, scope) == {scope}
         return scopes.grants_coarsely(self.scopes, scope)
 
     def may(self, resource_type: str, verb: str) -> bool:
@@ -150,8 +156,20 @@ class Principal:
         )
 
     def narrowed(self, wanted: frozenset[str]) -> "Principal":
-        """Return the same caller with fewer scopes."""
-        return replace(self, scopes=frozenset(scope for scope in wanted if self.can(scope)))
+        """Return the same caller with those of the scopes, or parts of them, that they hold."""
+        held = {scope for scope in wanted if self.can(scope)}
+        parts = {part for scope in wanted - held for part in scopes.common(self.scopes, scope)}
+        return replace(self, scopes=frozenset(held | parts))
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Tell whether a scope leaves out resources of its type: the database then does, too."""
+        return any(scopes.is_narrowed(scope) for scope in self.scopes)
+
+    def without_narrowed_scopes(self) -> "Principal":
+        """Return the same caller for a place that knows no narrower sight than the project's."""
+        kept = frozenset(scope for scope in self.scopes if not scopes.is_narrowed(scope))
+        return replace(self, scopes=kept)
 
 
 def require_environment(principal: Principal, named: object) -> None:

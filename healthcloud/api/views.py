@@ -22,8 +22,16 @@ from healthcloud.api.errors import NO_SCOPE, ErrorDescription, describe, log_err
 from healthcloud.api.parsers import maximum_body_bytes
 from healthcloud.api.principal import Principal, ProjectReference, require_environment
 from healthcloud.api.request_ids import request_id
-from healthcloud.errors import BadRequest, Conflict, NotFound, PayloadTooLarge, Unauthorized
+from healthcloud.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    NotFound,
+    PayloadTooLarge,
+    Unauthorized,
+)
 from healthcloud.tenancy.models import ProjectScoped
+from healthcloud.tenancy.pipeline import Refused
 from healthcloud.tenancy.scope import (
     DirectEntry,
     ProjectRequired,
@@ -70,6 +78,10 @@ class PlatformView(APIView):
 
     idempotent: ClassVar[frozenset[str]] = frozenset({"POST"})
     """Methods that honor the header `Idempotency-Key`."""
+
+    narrowable: ClassVar[bool] = False
+    """Whether it heeds scopes that leave out resources of their type; elsewhere they say nothing,
+    and tokens of apps are refused."""
 
     reads_json: ClassVar[bool] = True
     """Whether the body is platform JSON, whose `project_id` and `environment` the kit reads."""
@@ -244,8 +256,15 @@ class PlatformView(APIView):
 
     def _authenticate(self) -> None:
         principal = self.request.auth
-        if isinstance(principal, Principal):
-            self._principal = principal
+        if not isinstance(principal, Principal):
+            return
+        self._principal = principal
+        if self.narrowable:
+            return
+        if principal.client_id:
+            raise Forbidden("The token of an app is good for the FHIR API (/v1/fhir) only.")
+        if principal.is_narrowed:
+            self._principal = self.request.auth = principal.without_narrowed_scopes()
 
     def _method(self) -> str:
         return "GET" if self.request.method == "HEAD" else str(self.request.method)
@@ -281,6 +300,8 @@ class PlatformView(APIView):
 
     def entered(self, *, readonly: bool = False) -> AbstractContextManager[Scope]:
         """Enter the tenant: in a transaction, or directly for a caller who was remembered."""
+        if self.scope.sight and self.principal.guard is not None:
+            raise Refused  # what is narrowed goes the whole way
         if self.principal.guard is None:
             return tenant_scope(self.scope, readonly=readonly)
         guard = self.principal.guard(self._project)

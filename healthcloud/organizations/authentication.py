@@ -1,7 +1,8 @@
 """Three ways in: an API key, a one-hour token made from one, and Studio's session with CSRF."""
 
+import secrets
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -33,15 +34,24 @@ class MalformedAuthorization(Unauthorized):
 
 
 def authenticate_bearer(
-    token: str, *, now: datetime, client_ip: str | None, named: str | None = None
+    token: str,
+    *,
+    now: datetime,
+    client_ip: str | None,
+    named: str | None = None,
+    from_anywhere: bool = False,
 ) -> Principal:
     """Return the caller whose key or token this is; `named` is the project the request names.
+
+    `from_anywhere` leaves the key's list of addresses aside, for who asks about another's token.
 
     The key is looked up on each call, by one indexed query, so that revoking it holds for the
     next request on every process. Raises Unauthorized with what to do.
     """
     if token.count(".") == 2:
-        return _authenticate_token(token, now=now, client_ip=client_ip, named=named)
+        return _authenticate_token(
+            token, now=now, client_ip=client_ip, named=named, from_anywhere=from_anywhere
+        )
     parsed = keys.parse(token)
     if parsed is None:
         raise InvalidCredential(
@@ -106,9 +116,15 @@ def issue_token(
     scopes: frozenset[str],
     now: datetime,
     expires_at: datetime | None = None,
+    grant_id: str | None = None,
 ) -> str:
-    """Return a signed token for the caller's key with these scopes, for an hour unless told."""
+    """Return a signed token for the caller's key with these scopes, for an hour unless told.
+
+    With a grant it is the token of an app, and good as long as a person's grant to it.
+    """
     claims = {
+        **({"grant": grant_id} if grant_id else {}),
+        "jti": secrets.token_urlsafe(9),
         "iss": _ISSUER,
         "sub": principal.key_id,
         "scope": " ".join(sorted(scopes)),
@@ -134,23 +150,43 @@ def token_expiry(request: HttpRequest) -> datetime | None:
     return datetime.fromtimestamp(float(claims["exp"]), tz=UTC)
 
 
-def _authenticate_token(
-    token: str, *, now: datetime, client_ip: str | None, named: str | None
-) -> Principal:
+def claims_of(token: str) -> dict[str, Any] | None:
+    """Return the claims of an access token that we signed, expired or not; None for others."""
     try:
-        claims = jwt.decode(token, _signing_key(), algorithms=[_ALGORITHM]).claims
-        expires_at, key_id = float(claims["exp"]), str(claims["sub"])
-        scopes = frozenset(str(claims["scope"]).split())
-    except (JoseError, ValueError, KeyError, TypeError) as error:
+        claims = dict(jwt.decode(token, _signing_key(), algorithms=[_ALGORITHM]).claims)
+        float(claims["exp"])
+        str(claims["scope"]).split()
+    except (JoseError, ValueError, KeyError, TypeError):
+        return None
+    return claims if claims.get("iss") == _ISSUER and claims.get("sub") else None
+
+
+def _authenticate_token(
+    token: str,
+    *,
+    now: datetime,
+    client_ip: str | None,
+    named: str | None,
+    from_anywhere: bool,
+) -> Principal:
+    from healthcloud.organizations.smart import grants  # which needs what tokens are made of
+
+    claims = claims_of(token)
+    if claims is None:
+        raise InvalidCredential("This token is not one of ours. Get one from POST /v1/auth/token.")
+    scopes = frozenset(str(claims["scope"]).split())
+    if float(claims["exp"]) <= now.timestamp() or grants.is_revoked(token):
         raise InvalidCredential(
-            "This token is not one of ours. Get one from POST /v1/auth/token."
-        ) from error
-    if claims.get("iss") != _ISSUER or expires_at <= now.timestamp():
-        raise InvalidCredential("This token has expired. Get a new one from POST /v1/auth/token.")
-    key = queries.find_key_by_id(key_id, named=named)
+            "This token has expired or was revoked. Get a new one where it came from."
+        )
+    key = queries.find_key_by_id(str(claims["sub"]), named=named)
     if key is None:
         raise InvalidCredential("The API key behind this token is gone.")
+    if from_anywhere:
+        key = key._replace(allowed_addresses=[])
     principal = access.principal_for_key(key, digest=None, now=now, client_ip=client_ip)
+    if "grant" in claims:
+        return grants.principal_for_grant(principal, str(claims["grant"]), scopes)
     return principal.narrowed(scopes)
 
 

@@ -79,7 +79,7 @@ def exchange_assertion(
     The assertion is signed by a key of the client's set, names the client as `iss` and `sub` and
     the token's address as `aud`, expires within five minutes, and is good for one use.
     """
-    client_id = _claimed_client(assertion)
+    client_id = claimed_client(assertion)
     keys = ApiKey.objects.filter(pk=client_id).values_list("jwks", flat=True).first()
     row = queries.find_key_by_id(client_id) if keys else None
     if row is None or keys is None:
@@ -111,7 +111,16 @@ def _granted(row: KeyRow, narrowed: frozenset[str], wanted: str) -> frozenset[st
     return narrowed
 
 
-def _claimed_client(assertion: str) -> str:
+def check_assertion(
+    assertion: str, *, client_id: str, jwks: dict[str, Any], audience: str, now: datetime
+) -> None:
+    """Let a client in that signed an assertion which was never used before; raise TokenRefused."""
+    claims = _verified(assertion, jwks)
+    expires_at = _check_claims(claims, client_id, audience, now)
+    _use_once(client_id, str(claims["jti"]), expires_at, now)
+
+
+def claimed_client(assertion: str) -> str:
     """Return who the assertion says it is from, unverified, to find the key set."""
     parts = assertion.split(".")
     try:

@@ -290,6 +290,8 @@ def _recall(sent: bytes, named: bytes) -> Caller | None:
         return None
     if project is None or project.archived:
         return None
+    if principal.is_narrowed or project.enforces_consent:
+        return None  # what narrows a caller's sight needs a transaction of its own
     scope = principal.scope_of(project)
     return Caller(principal, project, until, scope, principal.guard(project))
 

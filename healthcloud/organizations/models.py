@@ -70,6 +70,11 @@ def key_id() -> str:
     return new_id("key")
 
 
+def grant_id() -> str:
+    """Return a new id of a person's grant to an app."""
+    return new_id("grant")
+
+
 def schema_name() -> str:
     """Return a new schema name; the tenant's role has the same name, unique in the cluster."""
     return f"t_{secrets.token_hex(8)}"
@@ -176,6 +181,7 @@ class Project(models.Model):
     slug = models.SlugField(max_length=50)
     status = models.CharField(max_length=12, choices=Status, default=Status.ACTIVE)
     blueprint = models.CharField(max_length=100, blank=True, default="")
+    enforces_consent = models.BooleanField(default=False)
     metadata = models.JSONField(default=dict, blank=True)
     fhir_profiles = models.JSONField(
         default=dict, db_default=models.Value({}, models.JSONField()), blank=True, editable=False
@@ -307,7 +313,7 @@ class ApiKey(models.Model):
     digest = models.BinaryField(unique=True, max_length=32)
     previous_digest = models.BinaryField(unique=True, max_length=32, null=True)
     previous_expires_at = models.DateTimeField(null=True)
-    scopes = ArrayField(models.CharField(max_length=80), default=list)
+    scopes = ArrayField(models.CharField(max_length=300), default=list)
     allowed_addresses = ArrayField(models.CharField(max_length=50), default=list, blank=True)
     jwks = models.JSONField(null=True, blank=True)
     created_by_id = models.CharField(max_length=40)
@@ -318,6 +324,107 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…{self.last4})"
+
+
+class SmartClient(models.Model):
+    """An app of SMART App Launch: a key that nobody holds, and where and how the app is answered.
+
+    Its id is the key's, whose scopes are the most that a person can grant it, and whose
+    revocation ends it. Only the digest of the secret of a confidential client is kept.
+    """
+
+    class Kind(models.TextChoices):
+        """How the app proves who it is at the token endpoint."""
+
+        PUBLIC = "public", "Public"
+        SYMMETRIC = "confidential-symmetric", "Confidential, with a secret"
+        ASYMMETRIC = "confidential-asymmetric", "Confidential, with its own keys"
+
+    key = models.OneToOneField(
+        ApiKey, on_delete=models.CASCADE, primary_key=True, related_name="smart_client"
+    )
+    kind = models.CharField(max_length=30, choices=Kind)
+    redirect_uris = ArrayField(models.CharField(max_length=2000))
+    launch_uri = models.CharField(max_length=2000, blank=True, default="")
+    secret_digest = models.BinaryField(max_length=32, null=True)
+    jwks = models.JSONField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.key_id} ({self.kind})"
+
+
+class SmartLaunch(models.Model):
+    """A context in which an app was launched, for the few minutes until it asks for its grant.
+
+    Only the digest of the `launch` parameter is kept; the context (patient, encounter) is sealed.
+    """
+
+    digest = models.BinaryField(primary_key=True, max_length=32)
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="launches")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="launches", null=True)
+    context = models.BinaryField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"launch of {self.key_id}"
+
+
+class SmartGrant(models.Model):
+    """What a person granted an app: scopes, and a sealed context (patient, fhirUser, nonce).
+
+    Its code is good once, until `code_expires_at`; refresh tokens and access tokens live and end
+    with the grant.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40, default=grant_id)
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="grants")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="grants")
+    scopes = ArrayField(models.CharField(max_length=300))
+    context = models.BinaryField()
+    redirect_uri = models.CharField(max_length=2000)
+    code_digest = models.BinaryField(unique=True, max_length=32)
+    code_challenge = models.CharField(max_length=128)
+    code_expires_at = models.DateTimeField()
+    code_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} to {self.key_id}"
+
+
+class RefreshToken(models.Model):
+    """A refresh token of a grant; it is good once, and a second use ends the grant."""
+
+    digest = models.BinaryField(primary_key=True, max_length=32)
+    grant = models.ForeignKey(SmartGrant, on_delete=models.CASCADE, related_name="refresh_tokens")
+    expires_at = models.DateTimeField(db_index=True)
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"of {self.grant_id} until {self.expires_at}"
+
+
+class RevokedToken(models.Model):
+    """The digest of an access token that was revoked before it expired."""
+
+    digest = models.BinaryField(primary_key=True, max_length=32)
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"revoked, until {self.expires_at}"
+
+
+class SigningKey(models.Model):
+    """A key that signs id tokens; the private part is wrapped by the platform's keys."""
+
+    kid = models.CharField(primary_key=True, max_length=64)
+    public = models.JSONField()
+    private = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.kid
 
 
 class UsedAssertion(models.Model):

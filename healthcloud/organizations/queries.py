@@ -155,8 +155,13 @@ def projects_of(organization_id: str) -> QuerySet[Project]:
 
 
 def keys_of(organization_id: str, environment: str) -> QuerySet[ApiKey]:
-    """Return the keys of one environment of an organization, revoked ones too."""
-    return ApiKey.objects.filter(organization_id=organization_id, environment__kind=environment)
+    """Return the keys of one environment of an organization, revoked ones too.
+
+    The keys of SMART clients, which nobody holds, are not among them.
+    """
+    return ApiKey.objects.filter(
+        organization_id=organization_id, environment__kind=environment, smart_client=None
+    )
 
 
 def members_of(organization_id: str) -> QuerySet[Membership]:

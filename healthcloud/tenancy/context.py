@@ -7,6 +7,11 @@ ALL_PROJECTS: Final = "*"
 ALL_PROJECT_NUMBERS: Final = 0
 
 
+def narrowed_role(schema: str) -> str:
+    """Return the tenant's role on which the policies that narrow its sight are binding."""
+    return f"{schema}_narrow"
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """Search path, role and row-level-security settings of one transaction.

@@ -1,8 +1,10 @@
-"""PostgreSQL roles: the application's login, the group of tenants, and one role per tenant.
+"""PostgreSQL roles: the application's login, the group of tenants, and two roles per tenant.
 
 The application logs in as a role without inheritance: until a transaction takes a tenant's role
 it can reach the public schema only. Every tenant's role may use its own schema, read the public
 tables listed in `settings.TENANT_READABLE_TABLES` and write those of the due-work ledger.
+Its narrowed role inherits all of that; restrictive policies are written for the group of narrowed
+roles, so that they cost nothing to whoever is not narrowed.
 """
 
 import contextlib
@@ -13,6 +15,7 @@ from django.db.utils import IntegrityError, InternalError, ProgrammingError
 from psycopg import sql
 
 from healthcloud.tenancy.backend.base import DatabaseWrapper
+from healthcloud.tenancy.context import narrowed_role
 from healthcloud.tenancy.operations import APPEND_ONLY_COMMENT
 
 _ARRAY_OPERATORS = ("arrayoverlap", "arraycontains", "arraycontained")
@@ -62,7 +65,11 @@ def prepare_database(owner: DatabaseWrapper) -> None:
     with owner.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(hashtext('healthcloud.roles'))")
     try:
-        for role, options in ((login, "LOGIN NOINHERIT"), (settings.TENANT_GROUP_ROLE, "NOLOGIN")):
+        for role, options in (
+            (login, "LOGIN NOINHERIT"),
+            (settings.TENANT_GROUP_ROLE, "NOLOGIN"),
+            (settings.NARROWED_GROUP_ROLE, "NOLOGIN"),
+        ):
             _create_role(owner, role, options)
         if login != settings.DATABASE_OWNER["USER"]:
             _run_shared(
@@ -137,8 +144,25 @@ def create_tenant_role(owner: DatabaseWrapper, schema: str) -> None:
     _run(owner, "GRANT {role} TO {login}", **names)
 
 
+def _create_narrowed_role(owner: DatabaseWrapper, schema: str) -> None:
+    """Create the tenant's narrowed role, which may what its role may, unless it is there."""
+    role = narrowed_role(schema)
+    if _role_exists(owner, role):
+        return
+    names = {
+        "role": sql.Identifier(role),
+        "tenant": sql.Identifier(schema),
+        "group": sql.Identifier(settings.NARROWED_GROUP_ROLE),
+        "login": sql.Identifier(settings.DATABASE_APPLICATION["USER"]),
+    }
+    _run(owner, "CREATE ROLE {role} NOLOGIN", **names)
+    _run(owner, "GRANT {tenant}, {group} TO {role}", **names)
+    _run(owner, "GRANT {role} TO {login}", **names)
+
+
 def grant_tenant(owner: DatabaseWrapper, schema: str) -> None:
-    """Grant a tenant's tables to its role; append-only tables take inserts only."""
+    """Grant a tenant's tables to its roles; append-only tables take inserts only."""
+    _create_narrowed_role(owner, schema)
     names = {"schema": sql.Identifier(schema), "role": sql.Identifier(schema)}
     _run(owner, "GRANT USAGE ON SCHEMA {schema} TO {role}", **names)
     _run(
@@ -165,7 +189,8 @@ def grant_tenant(owner: DatabaseWrapper, schema: str) -> None:
 
 
 def drop_tenant_role(owner: DatabaseWrapper, schema: str) -> None:
-    """Drop the role of a tenant whose schema is gone."""
-    if _role_exists(owner, schema):
-        _run(owner, "DROP OWNED BY {role}", role=sql.Identifier(schema))
-        _run(owner, "DROP ROLE {role}", role=sql.Identifier(schema))
+    """Drop the roles of a tenant whose schema is gone."""
+    for role in (narrowed_role(schema), schema):
+        if _role_exists(owner, role):
+            _run(owner, "DROP OWNED BY {role}", role=sql.Identifier(role))
+            _run(owner, "DROP ROLE {role}", role=sql.Identifier(role))

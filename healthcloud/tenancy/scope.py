@@ -9,11 +9,16 @@ from time import perf_counter
 from typing import cast
 
 import psycopg
-from django.db import connection, transaction
+from django.db import ProgrammingError, connection, transaction
 
-from healthcloud.errors import BadRequest
+from healthcloud.errors import BadRequest, Forbidden
 from healthcloud.tenancy.backend.base import DatabaseWrapper
-from healthcloud.tenancy.context import ALL_PROJECT_NUMBERS, ALL_PROJECTS, Context
+from healthcloud.tenancy.context import (
+    ALL_PROJECT_NUMBERS,
+    ALL_PROJECTS,
+    Context,
+    narrowed_role,
+)
 from healthcloud.tenancy.pipeline import NOT_HELD, Refused, Row, Session, Statement, run
 
 Run = Callable[[Sequence[Statement], bool], list[list[Row]]]
@@ -34,12 +39,24 @@ class ProjectRequired(BadRequest):
         )
 
 
+class BeyondSight(Forbidden):
+    """A narrowed scope was about to write what lies outside of what it may touch."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This lies outside of what the credential may touch: its scopes, or a consent, hold it"
+            " to certain patients or records."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Whose data a piece of work may touch: an organization's environment, and a project in it.
 
     `schema` is the tenant's PostgreSQL schema and role. Without a project (`None`) rows of all
     projects of the organization can be read; writes ask for one through `active_project`.
+    `sight` are settings (name, value) of the database by which policies narrow what is seen and
+    written further than to the project; with any, the transaction takes the tenant's narrowed role.
     """
 
     organization_id: str
@@ -50,6 +67,7 @@ class Scope:
     project_number: int | None = None
     profiles: str | None = None
     """How the project has clinical writes checked, as its setting says; None: not looked up."""
+    sight: tuple[tuple[str, str], ...] = ()
 
     def metadata(self) -> dict[str, str | None]:
         """Return the members that every answer carries."""
@@ -68,7 +86,7 @@ class Scope:
         number = ALL_PROJECT_NUMBERS if self.project_number is None else self.project_number
         return Context(
             schema=self.schema,
-            role=self.schema,
+            role=narrowed_role(self.schema) if self.sight else self.schema,
             project=self.project_id or ALL_PROJECTS,
             project_number=number,
             environment=self.environment,
@@ -174,6 +192,8 @@ def _entered(context: Context, scope: Scope | None, *, readonly: bool) -> Iterat
         previous = wrapper.enter_context(context, readonly=readonly and not nested)
         tokens = _active.set(scope), _entry.set(None)
         try:
+            if scope is not None and scope.sight:
+                _narrow(wrapper, scope.sight)
             yield
         except BaseException:
             wrapper.leave_context(previous)
@@ -188,13 +208,31 @@ def _entered(context: Context, scope: Scope | None, *, readonly: bool) -> Iterat
             _entry.reset(tokens[1])
 
 
+def _narrow(wrapper: DatabaseWrapper, sight: Sequence[tuple[str, str]]) -> None:
+    """Set what the policies of the narrowed role read; it ends with the transaction."""
+    calls = ", ".join(["set_config(%s, %s, true)"] * len(sight))
+    wrapper.put_ahead(f"SELECT {calls}", [text for setting in sight for text in setting])
+
+
 def execute(statements: Sequence[Statement]) -> list[list[Row]]:
     """Run statements in one round trip and return the rows of each (empty for commands).
 
     Inside `tenant_scope` they are part of its transaction. Inside `direct_scope` they enter the
     tenant themselves and are a transaction of their own; a statement of which `must_hold` says
-    that its row has changed then raises Refused, as the guard does.
+    that its row has changed then raises Refused, as the guard does. Raises BeyondSight for a write
+    that a narrowed scope does not include.
     """
+    try:
+        return _execute(statements)
+    except ProgrammingError as error:
+        scope = _active.get()
+        denied = isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege)
+        if denied and scope is not None and scope.sight:
+            raise BeyondSight from error
+        raise
+
+
+def _execute(statements: Sequence[Statement]) -> list[list[Row]]:
     entry = _entry.get()
     if entry is not None and entry.loop is not None:
         return _run_directly(entry.loop, entry, statements)

@@ -36,7 +36,8 @@ class AuditEventsView(TypeView):
     def get(self, request: Request, resource_type: str = "AuditEvent") -> HttpResponse:
         """Search: patient, agent, date, action, entity, outcome, subtype, _id."""
         pairs = self.query_pairs()
-        if not self.principal.can(_SCOPE) or _names_stored(pairs):
+        sees_trail = self.principal.can(_SCOPE) and not self.principal.is_narrowed
+        if not sees_trail or _names_stored(pairs):
             return answer_search(self, "AuditEvent", pairs)
         count = _count(pairs)
         found = read_trail(_trail_query(pairs), limit=count + 1)
@@ -96,6 +97,7 @@ class AuditEventView(InstanceView):
     def get(self, request: Request, id: str, resource_type: str = "AuditEvent") -> HttpResponse:  # type: ignore[override]  # the type is fixed
         """Answer one AuditEvent of the trail."""
         require(self.principal, _SCOPE)
+        self.require_whole("The trail")
         query = TrailQuery()
         query.add("t.id = %s::text", _row_id(id))
         found = read_trail(query, limit=1)

@@ -48,6 +48,8 @@ class OperationView(FhirView):
             check_type(resource_type)
         if id:
             check_id(id)
+        if self.operation.needs_whole:
+            self.require_whole(f"`${self.operation.name}`")
         answer = self.operation.run(self._call_of(resource_type, id))
         if not isinstance(answer, Answer):
             return self.answer(answer)

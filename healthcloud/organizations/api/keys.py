@@ -165,6 +165,7 @@ class AuthToken(OrganizationView):
 
     required_scopes: ClassVar[Mapping[str, str]] = {"POST": "*"}
     idempotent: ClassVar[frozenset[str]] = frozenset()
+    narrowable: ClassVar[bool] = True
 
     @extend_schema(request=TokenRequest, responses=TokenAnswer)
     def post(self, request: Request) -> Response:
@@ -172,7 +173,7 @@ class AuthToken(OrganizationView):
 
         A token may be exchanged for a narrower one, which expires with it.
         """
-        if self.principal.key_id is None:
+        if self.principal.key_id is None or self.principal.client_id is not None:
             raise Forbidden("Tokens are made from API keys; send one in `Authorization`.")
         wanted = cast("list[str] | None", self.validated(TokenRequest).get("scope"))
         held = self.principal.scopes

@@ -274,7 +274,7 @@ class ApiKeyCreation(serializers.Serializer[ApiKey]):
     name = serializers.CharField(max_length=200)
     project_id = serializers.CharField(max_length=40, required=False, allow_null=True)
     scopes = serializers.ListField(
-        child=serializers.CharField(max_length=80), required=False, allow_null=True, max_length=200
+        child=serializers.CharField(max_length=300), required=False, allow_null=True, max_length=200
     )
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
     allowed_addresses = serializers.ListField(

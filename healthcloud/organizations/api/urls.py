@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from healthcloud.organizations.api import keys, organizations, people, usage
+from healthcloud.organizations.api import keys, organizations, people, smart, usage
 
 urlpatterns: list[URLPattern] = [
     path("organizations", organizations.Organizations.as_view()),
@@ -20,6 +20,12 @@ urlpatterns: list[URLPattern] = [
     path("api-keys/<str:key_id>", keys.ApiKeyDetail.as_view()),
     path("api-keys/<str:key_id>/rotate", keys.ApiKeyRotate.as_view()),
     path("api-keys/<str:key_id>/revoke", keys.ApiKeyRevoke.as_view()),
+    path("smart/clients", smart.SmartClients.as_view()),
+    path("smart/clients/<str:client_id>", smart.SmartClientDetail.as_view()),
+    path("smart/clients/<str:client_id>/rotate-secret", smart.SmartClientSecret.as_view()),
+    path("smart/clients/<str:client_id>/launches", smart.SmartLaunches.as_view()),
+    path("smart/clients/<str:client_id>/grants", smart.SmartGrants.as_view()),
+    path("smart/grants/<str:grant_id>", smart.SmartGrantDetail.as_view()),
     path("usage", usage.Usage.as_view()),
     path("auth/token", keys.AuthToken.as_view()),
 ]

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.conf import settings
 from django.db import transaction
+from django.utils.module_loading import import_string
 
 from healthcloud.actors import Actor
 from healthcloud.api.principal import ALL_SCOPES
-from healthcloud.api.scopes import parse_scope, platform_scopes
+from healthcloud.api.scopes import PATIENT, parse_scope, platform_scopes
 from healthcloud.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from healthcloud.organizations import keys
 from healthcloud.organizations.models import ApiKey, Environment, Project
@@ -63,7 +65,7 @@ def check_scopes(scopes: Iterable[str], *, grantable: frozenset[str] | None) -> 
             param="scopes",
         )
     if grantable is not None:
-        beyond = [s for s in wanted if not _is_within(s, grantable)]
+        beyond = [s for s in wanted if not lies_within(s, grantable)]
         if beyond:
             raise ScopeNotGrantable(
                 f"You can't give a key `{beyond[0]}`, which you don't have yourself.",
@@ -73,13 +75,19 @@ def check_scopes(scopes: Iterable[str], *, grantable: frozenset[str] | None) -> 
 
 
 def _is_narrow(scope: str) -> bool:
-    return _NARROW_SCOPE.fullmatch(scope) is not None or parse_scope(scope) is not None
+    if _NARROW_SCOPE.fullmatch(scope) is not None:
+        return True
+    clinical = parse_scope(scope)
+    if clinical is not None and clinical.level != PATIENT and clinical.query:
+        import_string(settings.CLINICAL_SCOPE_CHECK)(clinical)
+    return clinical is not None and clinical.level != PATIENT
 
 
-def _is_within(scope: str, grantable: frozenset[str]) -> bool:
+def lies_within(scope: str, grantable: frozenset[str]) -> bool:
+    """Tell whether whoever holds some scopes may hand this one on."""
     clinical = parse_scope(scope)
     if clinical is not None and scope not in grantable:
-        return all(_is_within(s, grantable) for s in platform_scopes(clinical))
+        return all(lies_within(s, grantable) for s in platform_scopes(clinical))
     resource, _, access = scope.partition(":")
     return scope in grantable or (resource[:1].isupper() and f"fhir:{access}" in grantable)
 
@@ -196,7 +204,10 @@ def revoke_api_key(*, environment: Environment, key_id: str, actor: Actor, now: 
 
 def _locked(environment: Environment, key_id: str) -> ApiKey:
     rows = ApiKey.objects.select_for_update(of=("self",)).filter(
-        organization_id=environment.organization_id, environment=environment, pk=key_id
+        organization_id=environment.organization_id,
+        environment=environment,
+        pk=key_id,
+        smart_client=None,
     )
     key = rows.first()
     if key is None:

@@ -1,0 +1,1 @@
+"""SMART App Launch: clients, launches, grants, tokens. https://hl7.org/fhir/smart-app-launch/"""
