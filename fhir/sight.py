@@ -1,7 +1,7 @@
 """What a narrowed caller sees and may write: scopes of one patient, and granular ones.
 
 https://hl7.org/fhir/smart-app-launch/scopes-and-launch-context.html. The scopes become settings
-of the transaction, which policies of the database read (`fhir.migrations.0008_sight`): whatever
+of the transaction, which policies of the database read (`fhir.migrations.0009_sight`): whatever
 route is taken to a row, a chain, an include or a Bundle, the row is there or it is not.
 """
 

@@ -83,7 +83,7 @@ POLICIES: Final = [
 class Migration(migrations.Migration):
     """The policies of narrowed callers."""
 
-    dependencies = [("fhir", "0007_access")]
+    dependencies = [("fhir", "0008_search_parameters")]
     operations = [
         migrations.RunSQL(
             [_GRANULAR, *POLICIES],
