@@ -12,7 +12,7 @@ from fhir.definitions import is_resource_type
 from fhir.profiles import ProjectLibrary
 from fhir.validation import Issue, inner_resources, moved, validate
 from fhir.validation.issues import Severity
-from fhir.validation.profiles import ProfileError, profile_issues
+from fhir.validation.profiles import ProfileError, extension_issues, profile_issues
 
 MODES: Final = ("create", "update", "delete", "profile")
 _BASE: Final = "http://hl7.org/fhir/StructureDefinition/"
@@ -37,13 +37,19 @@ def judge(
         for url in profiles:
             issues += _against(resource, url, library, missing="error")
         issues += _claims(resource, library, but=profiles)
+        issues += extension_issues(resource, library)
     return list(dict.fromkeys(issues))
 
 
 def claimed_issues(resource: dict[str, Any], *, must_be_known: bool) -> list[Issue]:
     """Return what a valid resource and those in it lack of the profiles that they claim."""
-    missing: Severity = "error" if must_be_known else "warning"
-    return list(_claims(resource, ProjectLibrary(), missing=missing))
+    library = ProjectLibrary()
+    if not must_be_known:
+        return list(_claims(resource, library, missing="warning"))
+    return [
+        *_claims(resource, library, missing="error"),
+        *extension_issues(resource, library),
+    ]
 
 
 def fits_one_of(resource: dict[str, Any], profiles: Sequence[str]) -> list[Issue]:

@@ -5,6 +5,7 @@ against (`checking`). What must be looked up, other profiles and value sets, is 
 """
 
 from fhir.validation.profiles.compiling import ProfileError, compile_profile
+from fhir.validation.profiles.extensions import extension_issues
 from fhir.validation.profiles.library import Library
 from fhir.validation.profiles.profile_check import profile_issues
 from fhir.validation.profiles.shapes import Shape
@@ -14,5 +15,6 @@ __all__ = [
     "ProfileError",
     "Shape",
     "compile_profile",
+    "extension_issues",
     "profile_issues",
 ]

@@ -66,10 +66,11 @@ def children(item: Item, name: str) -> list[Item]:
     return found
 
 
-def all_children(item: Item) -> Iterator[Item]:
-    """Yield the items of all child elements."""
+def all_children(item: Item) -> Iterator[tuple[str, Item]]:
+    """Yield the items of all child elements, each with its name."""
     for name in _keys(item.home):
-        yield from children(item, name)
+        for child in children(item, name):
+            yield name, child
 
 
 def _values(

@@ -27,6 +27,11 @@ def profile_issues(
     return list(dict.fromkeys(check.item(item_of(resource), shape)))
 
 
+def item_issues(item: Item, shape: Shape, url: str, library: Library) -> list[Issue]:
+    """Return everything in which an element differs from a profile of its type."""
+    return list(dict.fromkeys(_Check(library, url).item(item, shape)))
+
+
 class _Check:
     """One validation against one profile, and those that it refers to."""
 
