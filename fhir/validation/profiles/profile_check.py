@@ -10,7 +10,7 @@ from fhir.validation.profiles.invariants import Invariants
 from fhir.validation.profiles.items import Item, children, item_of
 from fhir.validation.profiles.library import Library
 from fhir.validation.profiles.shapes import NOTHING, Binding, Shape, TypeRule
-from fhir.validation.profiles.slices import best_slice, resolved
+from fhir.validation.profiles.slices import best_slice, resolved, type_of
 from fhir.validation.profiles.values import differing, has_pattern, is_fixed
 from fhir.validation.references import literal_type
 
@@ -165,7 +165,7 @@ class _Check:
 
     def _one_of(self, item: Item, profiles: list[str]) -> Iterator[Issue]:
         """Yield what keeps an item from all of some profiles."""
-        if self.depth >= _DEEPEST:
+        if self.depth >= _DEEPEST or _is_only_referred_to(item):
             return
         tried: list[list[Issue]] = []
         for url in profiles:
@@ -192,7 +192,7 @@ class _Check:
         if not targets or not isinstance(literal, str):
             return
         kind = literal_type(literal, Context(item.source.resource, item.source.root))
-        allowed = {url: self._type_of(url) for url in targets}
+        allowed = {url: type_of(url, self.library) for url in targets}
         if kind is None or None in allowed.values() or "Resource" in allowed.values():
             return
         fitting = [url for url, of in allowed.items() if of == kind]
@@ -204,12 +204,6 @@ class _Check:
             target = resolved(item)
             if target is not None:
                 yield from self._one_of(target, fitting)
-
-    def _type_of(self, url: str) -> str | None:
-        definition = self.library.definition(url)
-        if definition is not None:
-            return str(definition.get("type"))
-        return url.removeprefix(_BASE) if url.startswith(_BASE) else None
 
     def _binding(self, item: Item, binding: Binding) -> Iterator[Issue]:
         codes = list(_codes(item, self.library, binding.value_set))
@@ -226,6 +220,11 @@ class _Check:
         severity: Severity = "error" if binding.strength == "required" else "warning"
         text = f"{shown[:200]} is not in {binding.value_set}: use one of its codes."
         yield self._issue(severity, "code-invalid", item.expression, text)
+
+
+def _is_only_referred_to(item: Item) -> bool:
+    """Say whether an item stands for a resource of which nothing but the type is known."""
+    return isinstance(item.value, dict) and item.value.keys() == {"resourceType"}
 
 
 def _codes(item: Item, library: Library, value_set: str) -> Iterator[tuple[str, str]]:

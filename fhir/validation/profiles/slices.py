@@ -12,6 +12,7 @@ from fhir.validation.profiles.values import has_pattern, is_fixed
 from fhir.validation.references import literal_type
 
 Conforms = Callable[[Item, Shape], bool]
+_BASE: Final = "http://hl7.org/fhir/StructureDefinition/"
 _STEP: Final = re.compile(r"\$this|extension\('([^']*)'\)|(\w+)\(([^)]*)\)|\w+")
 
 
@@ -28,10 +29,12 @@ def steps_of(path: str) -> list[tuple[str, str]]:
     return found
 
 
-def belongs(item: Item, shape: Shape, found: Discriminator, conforms: Conforms) -> bool:
+def belongs(
+    item: Item, shape: Shape, found: Discriminator, library: Library, conforms: Conforms
+) -> bool:
     """Say whether an item passes one discriminator of a slice."""
     steps = steps_of(found.path)
-    leaves = list(_leaves(shape, steps))
+    leaves = list(_leaves(shape, steps, library))
     items = list(follow(item, steps))
     match found.kind:
         case "exists":
@@ -110,24 +113,25 @@ def resolved(item: Item) -> Item | None:
     return None if kind is None else item_of({"resourceType": kind}, prefix=item.expression)
 
 
-def _leaves(shape: Shape, steps: list[tuple[str, str]]) -> Iterator[Shape]:
+def _leaves(shape: Shape, steps: list[tuple[str, str]], library: Library) -> Iterator[Shape]:
     """Yield the shapes at the end of a path, through slices and patterns too."""
     if not steps:
         yield shape
         return
     (name, argument), rest = steps[0], steps[1:]
     if name in {"resolve()", "ofType()", "as()"}:
-        yield from _leaves(_target(shape) if name == "resolve()" else shape, rest)
+        inner = _target(shape, library) if name == "resolve()" else shape
+        yield from _leaves(inner, rest, library)
         return
-    inner = _part(shape, name)
-    if inner is not NOTHING:
-        yield from _leaves(inner, rest)
+    part = _part(shape, name)
+    if part is not NOTHING:
+        yield from _leaves(part, rest, library)
     if name == "url" and shape.fixed is NOTHING and "url" not in shape.children:
         yield from _url_of(shape)
     child = shape.children.get(name)
     for below in (child, *child.slices.values()) if child is not None else ():
         if name != "extension" or not argument or argument in _urls(below):
-            yield from _leaves(below, rest)
+            yield from _leaves(below, rest, library)
 
 
 def _part(shape: Shape, name: str) -> Any:  # noqa: ANN401  # a shape, or nothing
@@ -158,14 +162,23 @@ def _url_of(shape: Shape) -> Iterator[Shape]:
         yield Shape(f"{shape.path}.url", fixed=url)
 
 
-def _target(shape: Shape) -> Shape:
+def _target(shape: Shape, library: Library) -> Shape:
     """Return the shape of what a reference points to."""
     made = Shape(f"{shape.path}.resolve()")
-    base = "http://hl7.org/fhir/StructureDefinition/"
     made.types = tuple(
-        TypeRule(url.removeprefix(base), (url,)) for rule in shape.types for url in rule.targets
+        TypeRule(type_of(url, library) or url, () if url.startswith(_BASE) else (url,))
+        for rule in shape.types
+        for url in rule.targets
     )
     return made
+
+
+def type_of(url: str, library: Library) -> str | None:
+    """Return the type that a profile or base definition is of, None where that is not known."""
+    definition = library.definition(url)
+    if definition is not None:
+        return str(definition.get("type"))
+    return url.removeprefix(_BASE).partition("|")[0] if url.startswith(_BASE) else None
 
 
 def best_slice(
@@ -177,6 +190,6 @@ def best_slice(
         if not discriminators:
             if conforms(item, one):
                 return name, one
-        elif all(belongs(item, one, found, conforms) for found in discriminators):
+        elif all(belongs(item, one, found, library, conforms) for found in discriminators):
             return name, one
     return None
