@@ -34,7 +34,6 @@ _SYSTEM_PARAMETERS: Final = (
     *(("_count", "number"), ("_sort", "string"), ("_total", "token"), ("_summary", "token")),
     *(("_elements", "string"), ("_include", "string"), ("_revinclude", "string")),
 )
-_VALIDATE: Final = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 _OAUTH: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICE: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _WEBSOCKET: Final = "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket"
@@ -162,9 +161,8 @@ def _is_common(parameter: SearchParameter) -> bool:
 
 
 def _operations(served: list[Operation]) -> list[JsonObject]:
-    """Return what the registry has, and `$validate`, which is a view of its own."""
-    found = [{"name": "validate", "definition": _VALIDATE}]
-    found += [{"name": operation.name, "definition": operation.url} for operation in served]
+    """Return the operations of a level, sorted."""
+    found = [{"name": operation.name, "definition": operation.url} for operation in served]
     return sorted(found, key=lambda entry: (entry["name"], entry["definition"]))
 
 

@@ -14,7 +14,6 @@ import orjson
 from fhir import parameters
 from fhir.api.access import require, require_whole
 from fhir.api.capability import capability_statement, with_parameters
-from fhir.api.views.validate import read_call, verdict
 from fhir.documents import JsonObject
 from fhir.errors import InvalidBundle, NotSupported
 from fhir.identity import check_id, check_type
@@ -40,8 +39,6 @@ class EntryCalls:
         if entry.call == "metadata":
             statement = capability_statement(self.base)
             return _content(entry, with_parameters(statement, parameters.current()))
-        if entry.call == "$validate":
-            return self._validate(entry)
         operation, level = require_call(self.principal, entry)
         if operation.needs_whole:
             require_whole(f"`${operation.name}`")
@@ -62,13 +59,6 @@ class EntryCalls:
             query=entry.query,
         )
         return _content(entry, operation.run(call))
-
-    def _validate(self, entry: Entry) -> Answer:
-        require(self.principal, f"{entry.resource_type or 'fhir'}:read")
-        body = entry.resource.data if entry.resource is not None else None
-        pairs = parse_qsl(entry.query, keep_blank_values=True)
-        asked = read_call(body, pairs, entry.resource_type)
-        return _content(entry, verdict(asked, entry.resource_type, entry.id or ""))
 
 
 def require_call(principal: Principal, entry: Entry) -> tuple[Operation, Level]:

@@ -20,7 +20,6 @@ from fhir.api.views.system import (
 )
 from fhir.api.views.topics import TopicsView, TopicView
 from fhir.api.views.type import SearchView, TypeHistoryView, TypeView
-from fhir.api.views.validate import InstanceValidateView, ValidateView
 
 ALIASES: Final = {
     "patients": "Patient",
@@ -47,16 +46,13 @@ urlpatterns: list[URLPattern] = [
     path("fhir/_search", SystemSearchView.as_view()),
     path("fhir/_jobs/<str:id>", JobView.as_view()),
     path("fhir/_jobs/<str:id>/<int:number>", JobFileView.as_view()),
-    re_path(r"^fhir/\$validate$", ValidateView.as_view()),
     re_path(_TYPE + r"$", TypeView.as_view()),
     re_path(_TYPE + r"/$", TypeView.as_view(schema=None)),
     re_path(_TYPE + r"/_search$", SearchView.as_view()),
     re_path(_TYPE + r"/_history$", TypeHistoryView.as_view()),
-    re_path(_TYPE + r"/\$validate$", ValidateView.as_view()),
     re_path(_INSTANCE + r"$", InstanceView.as_view()),
     re_path(_INSTANCE + r"/_history$", InstanceHistoryView.as_view()),
     re_path(_INSTANCE + r"/_history/(?P<version>[^/]+)$", VersionView.as_view()),
-    re_path(_INSTANCE + r"/\$validate$", InstanceValidateView.as_view()),
     *routes(),
     re_path(_INSTANCE + r"/_search$", CompartmentSearchView.as_view()),
     re_path(_INSTANCE + _SEARCHED + r"$", CompartmentView.as_view()),

@@ -19,7 +19,7 @@ def given_to(
     given = Parameters.from_query(pairs)
     if body is not None and body.resource_type == "Parameters":
         given = Parameters.from_resource(body.data, pairs)
-        body = None
+        body = body if operation.keeps_parameters else None
     elif body is not None and not operation.bare:
         raise InvalidParameter(
             f"Send the parameters of ${operation.name} as a Parameters resource.",

@@ -88,7 +88,8 @@ class Operation:
     parameters it takes; others are refused with 400. An operation that `affects_state` needs
     POST and the write scope of the type; others answer GET too and run in a read-only
     transaction. `scope` replaces the scope of the type, `fhir` on the system level: `Patient:read`.
-    `bare` names the parameter that a body which is no Parameters stands for. `media` are further
+    `bare` names the parameter that a body which is no Parameters stands for; with
+    `keeps_parameters` a Parameters is the body too, as it may be that resource. `media` are further
     media types of the body, handed over unparsed in `raw`, and `answers` those of the answer
     besides JSON and XML (Call.accept has what is wanted). With `own_transaction` it opens
     `tenant_scope` itself; one that `starts_job` is called by GET too and writes the job. What
@@ -107,6 +108,7 @@ class Operation:
     affects_state: bool = False
     scope: str = ""
     bare: str = ""
+    keeps_parameters: bool = False
     media: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     own_transaction: bool = False

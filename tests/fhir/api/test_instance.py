@@ -335,10 +335,10 @@ def test_a_compartment_holds_what_belongs_to_the_patient(
 
 
 @pytest.mark.parametrize("path", ["$validate", "Patient/$validate"])
-def test_validate_without_a_resource_is_405_for_get(alice_client: APIClient, path: str) -> None:
+def test_validate_without_a_resource_is_refused(alice_client: APIClient, path: str) -> None:
     response = alice_client.get(f"/v1/fhir/{path}")
-    assert response.status_code == 405
-    assert issue(response)["code"] == "not-supported"
+    assert response.status_code == 400
+    assert "Send the resource" in issue(response)["diagnostics"]
 
 
 def test_a_page_links_to_the_next(alice_client: APIClient) -> None:

@@ -260,8 +260,10 @@ def test_profiles_of_another_organization_are_unknown(
     us_client: APIClient, charlie_client: APIClient
 ) -> None:
     found = issues(charlie_client, patient(**GOOD))
-    assert [(i["severity"], i["code"]) for i in found] == [("warning", "not-found")]
-    assert found[0]["expression"] == ["Patient.meta.profile[0]"]
+    assert [(i["severity"], i["code"], i["expression"][0]) for i in found] == [
+        ("warning", "not-found", "Patient.meta.profile[0]"),
+        ("information", "not-found", "Patient.extension[0]"),
+    ]
 
 
 def test_a_profile_that_is_asked_for_and_unknown_is_an_error(alice_client: APIClient) -> None:
@@ -298,6 +300,45 @@ def test_an_instance_is_validated_as_it_is_stored(alice_client: APIClient) -> No
     answer = alice_client.get(f"/v1/fhir/Patient/p1/$validate?profile={BP}")
     assert json.loads(answer.content)["issue"][0]["severity"] == "error"
     assert alice_client.get("/v1/fhir/Patient/none/$validate").status_code == 404
+
+
+def test_parameters_are_validated_themselves_where_the_address_says_so(
+    alice_client: APIClient,
+) -> None:
+    body = {"resourceType": "Parameters", "parameter": [{"name": "a", "valueFoo": 1}]}
+    assert errors(alice_client, body, "Parameters/$validate") == [
+        "Parameters.parameter[0].valueFoo"
+    ]
+    assert errors(alice_client, body, "Parameters/$validate?mode=create") == [
+        "Parameters.parameter[0].valueFoo"
+    ]
+    for path in ("$validate", "Patient/$validate"):
+        answer = alice_client.post(f"/v1/fhir/{path}", json.dumps(body), content_type=FHIR)
+        assert answer.status_code == 400
+        assert "no parameter `a`" in answer.content.decode()
+
+
+def test_a_resource_in_xml_is_validated(alice_client: APIClient) -> None:
+    xml = '<Patient xmlns="http://hl7.org/fhir"><gender value="x"/><foo value="1"/></Patient>'
+    answer = alice_client.post("/v1/fhir/$validate", xml, content_type="application/fhir+xml")
+    assert answer.status_code == 200
+    found = json.loads(answer.content)["issue"]
+    places = {issue["expression"][0] for issue in found if issue["severity"] == "error"}
+    assert places == {"Patient.gender", "Patient.foo"}
+    wanted = alice_client.post(
+        "/v1/fhir/Patient/$validate?_format=xml", json.dumps(patient()), content_type=FHIR
+    )
+    assert wanted.status_code == 200
+    assert b"<OperationOutcome" in wanted.content
+
+
+def test_the_capabilities_name_it_once(alice_client: APIClient) -> None:
+    rest = alice_client.get("/v1/fhir/metadata").json()["rest"][0]
+    every = [rest, *rest["resource"]]
+    for one in every:
+        assert [o["definition"] for o in one["operation"] if o["name"] == "validate"] == [
+            "http://hl7.org/fhir/OperationDefinition/Resource-validate"
+        ]
 
 
 def test_warnings_are_told(alice_client: APIClient) -> None:
