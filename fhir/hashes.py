@@ -75,6 +75,11 @@ def unit_code(code: str) -> int:
     return hash64(f"q:{code}")
 
 
+def contains(resource_type: str) -> int:
+    """Return the hash of a resource that contains one of a type, for `_contained`."""
+    return hash64(f"contains:{resource_type}")
+
+
 def composite(first: int, second: int) -> int:
     """Return the hash of two tokens that occur in the same component."""
     return hash64(f"p:{first}:{second}")

@@ -65,6 +65,8 @@ def index_resource(
     _index_ordered(rows, found, salts)
     for composite in found.composites:
         _index_composite(rows, composite, salts[composite.param])
+    for inner in data.get("contained", ()):
+        rows.tokens.add(hashes.contains(inner["resourceType"]))
     rows.patient = _promoted_patient(resource_type, rid, found)
     primary = primary_date(resource_type)
     lows = [date for date in found.dates if date.param == primary]

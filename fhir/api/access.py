@@ -114,7 +114,7 @@ def _require_read(principal: Principal, entry: Entry) -> None:
     check_type(searched)
     request = parse(searched, entry.query)
     require_search(principal, request)
-    if request.includes or request.revincludes:
+    if request.includes or request.revincludes or request.contained:
         require(principal, "fhir:read")
 
 

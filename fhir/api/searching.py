@@ -16,6 +16,7 @@ from fhir.search.parser import parse, parse_pairs
 from fhir.search.request import SearchRequest
 from fhir.search.service import SearchResult, present_types, run, run_several
 from fhir.search.several import parse_everywhere, parse_several, types_named, within
+from fhir.stored import StoredResource
 from healthcloud.api.principal import Principal
 
 Pairs = list[tuple[str, str]]
@@ -98,11 +99,22 @@ def _require_all(view: FhirView, requests: Sequence[SearchRequest]) -> None:
 
 
 def readable(found: SearchResult, principal: Principal) -> SearchResult:
-    """Return the page with nothing included in it that the caller may not read."""
-    if not found.included:
-        return found
-    included = [r for r in found.included if principal.can(f"{r.resource_type}:read")]
-    return replace(found, included=included)
+    """Return the page with nothing beside or around the matches that the caller may not read."""
+    if found.included:
+        found = replace(found, included=_readable(found.included, principal))
+    if found.request.contained:  # a container is of any type
+        found = replace(found, entries=_readable(found.entries, principal))
+    return found
+
+
+def _readable(resources: Sequence[StoredResource], principal: Principal) -> list[StoredResource]:
+    """Return the resources that the caller may read; what is contained goes with its container."""
+    kinds = [resource.reference.partition("/")[0] for resource in resources]
+    return [
+        resource
+        for resource, kind in zip(resources, kinds, strict=True)
+        if principal.can(f"{kind}:read")
+    ]
 
 
 def _answer(view: FhirView, found: SearchResult, path: str) -> HttpResponse:

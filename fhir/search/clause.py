@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,8 @@ class Clause:
     params: tuple[object, ...] = ()
 
 
-FALSE = Clause("false")
+FALSE: Final = Clause("false")
+MAX_KNOWN: Final = 32
 
 
 def all_of(clauses: Sequence[Clause]) -> Clause:
@@ -50,4 +52,13 @@ def has_any_token(alias: str, tokens: Iterable[int]) -> Clause:
     if not wanted:
         return FALSE
     operator = "@>" if len(wanted) == 1 else "&&"
-    return Clause(f"{alias}.tokens {operator} %s::bigint[]", (array(wanted),))
+    return Clause(f"{alias}.tokens {operator} {tokens_of(len(wanted))}", (array(wanted),))
+
+
+def tokens_of(count: int) -> str:
+    """Return the SQL of an array of so many tokens.
+
+    Of a long one that it knows the planner expects that it matches most rows, and compares each
+    with it; one that it does not know it asks the index for.
+    """
+    return "%s::bigint[]" if count <= MAX_KNOWN else "ARRAY(SELECT unnest(%s::bigint[]))"

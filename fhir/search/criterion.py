@@ -8,6 +8,7 @@ from typing import Final
 
 from fhir.definitions import SearchParameter, is_resource_type, search_parameter
 from fhir.search.errors import SearchRefused, UnknownSearchParameter, UnsupportedSearch
+from fhir.search.functional_lists import functional_list
 from fhir.search.request import ChainCriterion, Criterion, HasCriterion, ParameterCriterion
 from fhir.search.values import split_unescaped
 
@@ -31,7 +32,7 @@ MODIFIERS: Final = {
 # Parameters that no index answers for `:missing` and the like.
 _PLAIN: Final = {"_id": ("not",), "_text": (), "_content": ()}
 TEXTS: Final = frozenset({"_text", "_content"})
-UNSUPPORTED: Final = frozenset({"_query", "_contained", "_containedType"})
+UNSUPPORTED: Final = frozenset({"_query"})
 
 
 class CriterionReader:
@@ -133,13 +134,10 @@ class CriterionReader:
         criterion = self.read(source_type, rest, value, depth + 1)
         return HasCriterion(resource_type, source_type, parameter, criterion)
 
-    def _list(self, resource_type: str, value: str) -> HasCriterion:
+    def _list(self, resource_type: str, value: str) -> Criterion:
         """Return the criterion that a List has the resource among its items."""
         if value.startswith("$"):
-            raise UnsupportedSearch(
-                f"This server keeps no functional list `{value[:60]}`: name a List by its id.",
-                param="_list",
-            )
+            return functional_list(resource_type, value, self.read)
         lists = self.read("List", "_id", value.removeprefix("List/"))
         item = self.parameter("List", "item", "_list")
         return HasCriterion(resource_type, "List", item, lists)

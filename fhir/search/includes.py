@@ -17,7 +17,7 @@ from fhir.definitions import (
 )
 from fhir.indexing import own_base
 from fhir.rows import STORED_COLUMNS, stored_of
-from fhir.search.clause import array
+from fhir.search.clause import array, tokens_of
 from fhir.search.extractors import Reference, extract
 from fhir.search.params.reference import has_url, refers_by
 from fhir.search.request import Include, SearchRequest
@@ -36,7 +36,7 @@ _BY_KEY: Final = (
 )
 _BY_TOKEN: Final = (
     f"SELECT {STORED_COLUMNS} FROM fhir_resource r WHERE r.project = %s::integer"
-    " AND r.content IS NOT NULL AND r.tokens && %s::bigint[] ORDER BY r.pk LIMIT %s::integer"
+    " AND r.content IS NOT NULL AND r.tokens && {tokens} ORDER BY r.pk LIMIT %s::integer"
 )
 
 Belongs = Callable[[StoredResource], bool]
@@ -141,12 +141,14 @@ def _run(step: _Step, project: int, seen: set[int]) -> list[StoredResource]:
     if step.keys:
         params: Sequence[object] = (array(sorted(step.keys)), project, limit)
         asked.append((Statement(_BY_KEY, params, prepare=False), _anything))
-    if step.tokens:
-        params = (project, array(sorted(step.tokens)), limit)
-        asked.append((Statement(_BY_TOKEN, params, prepare=False), _version_asked(step)))
-    if step.reverse_tokens:
-        params = (project, array(sorted(step.reverse_tokens)), limit)
-        asked.append((Statement(_BY_TOKEN, params, prepare=False), _refers(step)))
+    for tokens, belongs in (
+        (step.tokens, _version_asked(step)),
+        (step.reverse_tokens, _refers(step)),
+    ):
+        if tokens:
+            sql = _BY_TOKEN.format(tokens=tokens_of(len(tokens)))
+            params = (project, array(sorted(tokens)), limit)
+            asked.append((Statement(sql, params, prepare=False), belongs))
     if not asked:
         return []
     found: list[StoredResource] = []

@@ -8,6 +8,8 @@ from fhir.definitions import SearchParameter
 Total = Literal["known", "none", "estimate", "accurate"]
 """Whether matches are counted; `known`, unless asked otherwise: where the page says it."""
 Summary = Literal["", "true", "text", "data", "count", "false"]
+Contained = Literal["", "true", "both"]
+ContainedType = Literal["container", "contained"]
 Modifier = str
 
 
@@ -115,6 +117,8 @@ class SearchRequest:
     total: Total = "known"
     summary: Summary = ""
     elements: tuple[str, ...] = ()
+    contained: Contained = ""
+    contained_type: ContainedType = "container"
     cursor: str = ""
     ignored: tuple[Ignored, ...] = ()
     used: tuple[tuple[str, str], ...] = field(default=())

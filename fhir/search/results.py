@@ -9,8 +9,16 @@ from typing import Final, cast
 
 from fhir.definitions import is_resource_type
 from fhir.search.criterion import CriterionReader
-from fhir.search.errors import SearchRefused, UnsupportedSearch
-from fhir.search.request import Include, SearchRequest, SortKey, Summary, Total
+from fhir.search.errors import SearchRefused
+from fhir.search.request import (
+    Contained,
+    ContainedType,
+    Include,
+    SearchRequest,
+    SortKey,
+    Summary,
+    Total,
+)
 
 MAX_COUNT: Final = 1000
 MAX_SORT_KEYS: Final = 10
@@ -57,21 +65,15 @@ def _elements(request: SearchRequest, value: str, reader: CriterionReader) -> Se
 
 
 def _contained(request: SearchRequest, value: str, reader: CriterionReader) -> SearchRequest:
-    """Resources that stand for themselves are what this server finds: R4's default."""
-    if value == "false":
-        return request
-    if value in {"true", "both"}:
-        raise UnsupportedSearch(
-            "This server does not search inside `contained`: `_contained=false`.",
-            param="_contained",
-        )
-    raise SearchRefused("`_contained` is false, true or both.", param="_contained")
+    if value not in {"false", "true", "both"}:
+        raise SearchRefused("`_contained` is false, true or both.", param="_contained")
+    return replace(request, contained=cast(Contained, value if value != "false" else ""))
 
 
 def _contained_type(request: SearchRequest, value: str, reader: CriterionReader) -> SearchRequest:
     if value not in {"container", "contained"}:
         raise SearchRefused("`_containedType` is container or contained.", param="_containedType")
-    return request
+    return replace(request, contained_type=cast(ContainedType, value))
 
 
 def _include(kind: str, *, iterate: bool) -> Setter:
@@ -126,4 +128,8 @@ def check_together(request: SearchRequest) -> None:
     if request.summary == "text" and (request.includes or request.revincludes):
         raise SearchRefused(
             "`_summary=text` can't stand with `_include` or `_revinclude`.", param="_summary"
+        )
+    if request.contained and request.sort:
+        raise SearchRefused(
+            "What is contained has no order: leave out `_sort`, or `_contained`.", param="_sort"
         )

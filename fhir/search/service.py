@@ -1,13 +1,15 @@
 """Run searches: the door that other parts use. https://hl7.org/fhir/R4/search.html"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fhir.definitions import type_name
 from fhir.identity import check_type
 from fhir.search.clause import Clause
+from fhir.search.contained import count_contained, find_contained, is_contained_cursor
 from fhir.search.context import SearchContext
+from fhir.search.errors import SearchRefused
 from fhir.search.includes import CUT, included
 from fhir.search.paging import BEFORE, encode_cursor, is_before, query_of
 from fhir.search.parser import Pairs, parse, parse_pairs
@@ -76,6 +78,8 @@ def search(
 
 def run(request: SearchRequest, *, now: datetime) -> SearchResult:
     """Run a parsed search."""
+    if request.contained:
+        return _run_contained(request, now=now)
     _, project = active_project()
     context = SearchContext(project, now)
     matches = matching(request, context)
@@ -94,6 +98,36 @@ def run_several(requests: Sequence[SearchRequest], *, now: datetime) -> SearchRe
     total, rows, more = _fetch(first, page, matches)
     entries = [_stored(type_name(row[_COLUMNS]), row) for row in rows]
     return _result(first, entries, _neighbors(first, rows, _COLUMNS + 1, more=more), total)
+
+
+def _run_contained(request: SearchRequest, *, now: datetime) -> SearchResult:
+    """Run a search inside `contained`; with `both`, behind what stands by itself."""
+    _, project = active_project()
+    total = None
+    if request.summary == "count" or request.total in {"accurate", "estimate"}:
+        total = count_contained(request, project=project, now=now)
+        if request.contained == "both":
+            alone = replace(request, contained="", summary="count", cursor="")
+            total += run(alone, now=now).total or 0
+    if request.summary == "count":
+        return _result(request, [], (None, None), total)
+    entries: list[StoredResource] = []
+    if request.contained == "both" and not is_contained_cursor(request.cursor):
+        own = run(replace(request, contained="", total="none"), now=now)
+        if own.next_query is not None:
+            return replace(own, request=request, total=total)
+        entries = own.entries
+    elif request.cursor and not is_contained_cursor(request.cursor):
+        raise SearchRefused("`_cursor` belongs to no page of this search.", param="_cursor")
+    page = find_contained(
+        request,
+        cursor=request.cursor if is_contained_cursor(request.cursor) else "",
+        count=request.count - len(entries),
+        project=project,
+        now=now,
+    )
+    following = query_of(request, page.cursor) if page.cursor else None
+    return _result(request, [*entries, *page.entries], (following, None), total)
 
 
 def present_types() -> list[str]:

@@ -11,7 +11,7 @@ from typing import Final
 from fhir.definitions import is_resource_type, search_parameter
 from fhir.search.compartments import in_compartment
 from fhir.search.criterion import Lookup
-from fhir.search.errors import SearchRefused, UnknownSearchParameter
+from fhir.search.errors import SearchRefused, UnknownSearchParameter, UnsupportedSearch
 from fhir.search.known import known_parameter
 from fhir.search.parser import FOREIGN, parse
 from fhir.search.request import AnyCriterion, Criterion, Ignored, ParameterCriterion, SearchRequest
@@ -55,6 +55,15 @@ def parse_several(
         own = [pair for pair in own if pair[0] not in unknown]
         requests = [parse(name, own, lookup=lookup) for name in types]
     return _named(requests, pairs, tuple(unknown.values()))
+
+
+def _refuse_contained(requests: Sequence[SearchRequest]) -> None:
+    if any(request.contained for request in requests):
+        raise UnsupportedSearch(
+            "A search over several types does not look into `contained`: search one type, at"
+            " /v1/fhir/{type}.",
+            param="_contained",
+        )
 
 
 def parse_everywhere(
@@ -117,6 +126,7 @@ def _member(compartment: str, rid: str, resource_type: str) -> Criterion:
 def _named(
     requests: Sequence[SearchRequest], pairs: Pairs, ignored: tuple[Ignored, ...]
 ) -> tuple[SearchRequest, ...]:
+    _refuse_contained(requests)
     named = tuple(pair for pair in pairs if pair[0] == _TYPE and pair[1])
     return tuple(replace(r, used=(*named, *r.used), ignored=ignored) for r in requests)
 

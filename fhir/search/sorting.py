@@ -24,6 +24,7 @@ _LAST: Final = {
     "text": ("chr(1114111)", "''"),
     "double precision": ("'infinity'::double precision", "'-infinity'::double precision"),
 }
+_RISING: Final = f"(CASE WHEN r.date_low = {NO_DATE} THEN {_LAST['bigint'][0]} ELSE r.date_low END)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ def _order(resource_type: str, key: SortKey, context: SearchContext) -> Order:
         return Order(Clause("r.updated"), "timestamptz", key.descending)
     if code == "_id":
         return Order(Clause("r.rid"), "text", key.descending)
-    if code == primary_date(resource_type) and key.descending:
-        return Order(Clause("r.date_low"), "bigint", descending=True)
+    if code == primary_date(resource_type):
+        return Order(Clause("r.date_low" if key.descending else _RISING), "bigint", key.descending)
     if key.parameter.type in _TABLES:
         return _side_order(resource_type, key, context)
     return _content_order(resource_type, key)

@@ -198,14 +198,15 @@ def _parsed(resource_type: str, query: str, where: str) -> SearchRequest:
         check_criteria(request)
     except HealthCloudError as error:
         raise InvalidSubscription(where, error.message, "invalid") from error
-    if request.includes or request.revincludes or request.sort or request.cursor:
+    shows = request.includes or request.revincludes or request.sort or request.cursor
+    if shows or request.contained:
         raise InvalidSubscription(where, "Criteria filter only; leave out includes and sorting.")
     return request
 
 
 def check_criteria(request: SearchRequest) -> None:
     """Raise SearchRefused for values that only the compilation to SQL reads."""
-    from fhir.subscriptions.matching import compiled  # it needs the search, which needs Django
+    from fhir.search.judging import compiled  # it needs the search, which needs Django
 
     compiled(request, project=0, now=datetime(2000, 1, 1, tzinfo=UTC))
 

@@ -9,10 +9,10 @@ from typing import Final
 from fhir.consumers import project_scopes
 from fhir.definitions import type_number
 from fhir.feed import Change, contents
+from fhir.search.judging import Candidate, matching
 from fhir.sql import fetch
 from fhir.subscriptions import lifecycle, registry
 from fhir.subscriptions.definition import Rule, rules
-from fhir.subscriptions.matching import Candidate, matching
 from fhir.subscriptions.registry import Subscription
 from healthcloud.actors import SYSTEM
 from healthcloud.events import deliveries

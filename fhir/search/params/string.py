@@ -38,7 +38,12 @@ _MATCHES: Final[dict[str, Callable[[str, str], Clause]]] = {
     "exact": lambda folded, text: Clause(
         "v.folded = %s::text AND v.exact = %s::text", (folded, text)
     ),
-    "contains": lambda folded, text: Clause("strpos(v.folded, %s::text) > 0", (folded,)),
+    # What is longer than the index holds is looked through as it came, accents and all.
+    "contains": lambda folded, text: Clause(
+        "(strpos(v.folded, %s::text) > 0 OR (length(v.folded) = %s::int"
+        " AND strpos(lower(v.exact), lower(%s::text)) > 0))",
+        (folded, FOLDED_LENGTH, text),
+    ),
     "equals": lambda folded, text: Clause("v.folded = %s::text", (folded,)),
     "differs": lambda folded, text: Clause("v.folded <> %s::text", (folded,)),
     "ends": lambda folded, text: Clause(

@@ -114,7 +114,8 @@ def test_a_total_is_exact_estimated_or_absent(
     def total(query: str) -> int | None:
         return search(resource_type="Observation", query=query, now=now, strict=True).total
 
-    assert total("") is None
+    assert total("_count=30") is None
+    assert total("_count=31") == 31
     assert total("_total=none") is None
     assert total("_total=accurate&_count=3") == 31
     assert total("_total=estimate&_count=3") == 31

@@ -144,3 +144,64 @@ def test_composites_of_three_parts(clinic: Clinic) -> None:
     assert find("8$ge100$le400") == []
     with pytest.raises(SearchRefused, match="chromosome"):
         find("7$1")
+
+
+def state(code: str, system: str) -> dict[str, object]:
+    return {"coding": [{"system": f"http://terminology.hl7.org/CodeSystem/{system}", "code": code}]}
+
+
+def test_functional_lists_hold_what_is_current(clinic: Clinic) -> None:
+    def condition(rid: str, clinical: str, verified: str, kind: str) -> dict[str, object]:
+        return {
+            "resourceType": "Condition",
+            "id": rid,
+            "subject": {"reference": "Patient/1"},
+            "clinicalStatus": state(clinical, "condition-clinical"),
+            "verificationStatus": state(verified, "condition-ver-status"),
+            "category": [state(kind, "condition-category")],
+        }
+
+    def allergy(rid: str, clinical: str, verified: str, kind: str) -> dict[str, object]:
+        return {
+            "resourceType": "AllergyIntolerance",
+            "id": rid,
+            "patient": {"reference": "Patient/1"},
+            "clinicalStatus": state(clinical, "allergyintolerance-clinical"),
+            "verificationStatus": state(verified, "allergyintolerance-verification"),
+            "category": [kind],
+        }
+
+    ask = clinic(
+        [
+            condition("c1", "active", "confirmed", "problem-list-item"),
+            condition("c2", "resolved", "confirmed", "problem-list-item"),
+            condition("c3", "active", "refuted", "problem-list-item"),
+            condition("c4", "active", "confirmed", "encounter-diagnosis"),
+            condition("c5", "relapse", "provisional", "problem-list-item"),
+            allergy("a1", "active", "confirmed", "food"),
+            allergy("a2", "active", "unconfirmed", "medication"),
+            allergy("a3", "resolved", "confirmed", "medication"),
+            allergy("a4", "active", "refuted", "food"),
+            {
+                "resourceType": "MedicationRequest",
+                "id": "m1",
+                "status": "active",
+                "intent": "order",
+                "medicationCodeableConcept": {"text": "x"},
+                "subject": {"reference": "Patient/1"},
+            },
+            {
+                "resourceType": "MedicationRequest",
+                "id": "m2",
+                "status": "stopped",
+                "intent": "order",
+                "medicationCodeableConcept": {"text": "x"},
+                "subject": {"reference": "Patient/1"},
+            },
+        ]
+    )
+    assert ask("Condition", "patient=1&_list=$current-problems") == ["c1", "c5"]
+    assert ask("Condition", "patient=2&_list=$current-problems") == []
+    assert ask("AllergyIntolerance", "_list=$current-allergies") == ["a1", "a2"]
+    assert ask("AllergyIntolerance", "_list=$current-drug-allergies") == ["a2"]
+    assert ask("MedicationRequest", "_list=$current-medications") == ["m1"]
