@@ -205,3 +205,32 @@ def test_functional_lists_hold_what_is_current(clinic: Clinic) -> None:
     assert ask("AllergyIntolerance", "_list=$current-allergies") == ["a1", "a2"]
     assert ask("AllergyIntolerance", "_list=$current-drug-allergies") == ["a2"]
     assert ask("MedicationRequest", "_list=$current-medications") == ["m1"]
+
+
+def test_words_are_found_whatever_their_spelling(clinic: Clinic) -> None:
+    def told(rid: str, text: str) -> dict[str, object]:
+        div = f'<div xmlns="http://www.w3.org/1999/xhtml">{text}</div>'
+        return {
+            "resourceType": "Patient",
+            "id": rid,
+            "text": {"status": "generated", "div": div},
+            "address": [{"city": f"{text} City"}],
+        }
+
+    ask = clinic(
+        [
+            told("p1", "Left lung, CYST"),
+            told("p2", "left kidney"),
+            told("p3", "Ärger lung"),
+            {"resourceType": "Patient", "id": "p4", "name": [{"text": "left lung"}]},
+        ]
+    )
+    assert ask("Patient", "_text=LUNG") == ["p1", "p3"]
+    assert ask("Patient", '_text="left lung"') == ["p1"]
+    assert ask("Patient", "_text=left -cyst") == ["p2"]
+    assert ask("Patient", "_text=cyst or kidney") == ["p1", "p2"]
+    assert ask("Patient", "_text=ärger") == ["p3"]
+    assert ask("Patient", "_text=-lung") == ["p2"]
+    assert ask("Patient", "_text=kid") == []
+    assert ask("Patient", "_content=left lung") == ["p1", "p4"]
+    assert ask("Patient", "_content=lung,kidney") == ["p1", "p2", "p3", "p4"]
