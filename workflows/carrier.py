@@ -10,6 +10,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from assets.runtime.budgets import SPENT
+from healthcloud.events.doorbell import say_after_commit
 from healthcloud.ledger.claims import finish_with_commit, in_other_hands
 from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome, RetryAt, Settled
 from healthcloud.tenancy.scope import Scope, tenant_scope
@@ -419,6 +420,7 @@ class Carrier:
             run.status, run.output, run.error, run.finished_at = status, output, error, now
             self.journal.events.append(ending_event(run))
             after = self.end_run if self.followed else None
+            say_after_commit(run.id)
         self.commit(status=status, output=output, error=error, finished_at=now, after=after)
         return Settled(again=any(again))
 

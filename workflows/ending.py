@@ -8,6 +8,7 @@ one that a limit held back may begin.
 from datetime import datetime
 
 from healthcloud.actors import Actor
+from healthcloud.events.doorbell import say_after_commit
 from healthcloud.events.services import publish, publish_all
 from workflows import lanes
 from workflows.admission import release_next
@@ -35,6 +36,7 @@ def end_run(
     close_open(run, now)
     wind_up(run, now, sensitive=True)
     publish_all([ending(run)], actor=actor_of(run))
+    say_after_commit(run.id)
 
 
 def cancel_run(run: Run, actor: Actor, now: datetime) -> None:
@@ -48,6 +50,7 @@ def cancel_run(run: Run, actor: Actor, now: datetime) -> None:
     wind_up(run, now, sensitive=True)
     ask(run)
     publish(type="workflow.canceled", payload=timed(run), actor=actor, now=now)
+    say_after_commit(run.id)
 
 
 def close_open(run: Run, now: datetime, path: str = "", iteration: str = "") -> None:

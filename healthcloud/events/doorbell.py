@@ -14,6 +14,7 @@ from django.db import connection, transaction
 logger = logging.getLogger(__name__)
 
 CHANNEL_PREFIX = "healthcloud:events:"
+WORDS = "healthcloud:words"
 _PAUSE_SECONDS = 1.0  # after a failed ring: no request waits for a cache that is down
 _valkey = {"silent_until": 0.0}
 
@@ -25,10 +26,19 @@ def _client() -> redis.Redis:
 
 def ring(schema: str) -> bool:
     """Tell every web process that the tenant has new events; return whether Valkey took it."""
+    return _publish(CHANNEL_PREFIX + schema, b"")
+
+
+def say_after_commit(word: str) -> None:
+    """Say a word (an id) to whoever waits for it, when the current transaction has committed."""
+    transaction.on_commit(partial(_publish, WORDS, word.encode()), robust=True)
+
+
+def _publish(channel: str, content: bytes) -> bool:
     if time.monotonic() < _valkey["silent_until"]:
         return False
     try:
-        _client().publish(CHANNEL_PREFIX + schema, b"")
+        _client().publish(channel, content)
     except redis.RedisError as error:
         _valkey["silent_until"] = time.monotonic() + _PAUSE_SECONDS
         logger.warning("event hint failed: %s", type(error).__name__)

@@ -3,11 +3,13 @@
 Stock Django under ASGI starts two threads and hops between them several times per request; here
 one pool thread runs the whole request. Small bodies arrive and leave in one piece; large uploads
 go to a temporary file, and streaming responses are sent chunk by chunk from the pool's thread
-with the client's backpressure.
+with the client's backpressure. An answer that waits for something (`healthcloud.api.later`) waits
+in the event loop.
 """
 
 import asyncio
 import io
+import logging
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -17,7 +19,10 @@ from wsgiref.types import StartResponse
 
 from django.http import HttpResponseBase
 
+from healthcloud.api.later import VARIABLE, Later
 from healthcloud.runtime.pool import ThreadPool
+
+logger = logging.getLogger(__name__)
 
 AsgiScope = MutableMapping[str, Any]
 AsgiMessage = MutableMapping[str, Any]
@@ -102,6 +107,8 @@ class WsgiBridge:
         finally:
             body.close()
         if buffered is not None:
+            if exchange.waits_for:
+                buffered = await exchange.later(buffered)
             await send(exchange.start)
             await send({"type": "http.response.body", "body": buffered})
 
@@ -124,6 +131,7 @@ class _Exchange:
         self.send = send
         self.start: AsgiMessage = {}
         self.closing = False
+        self.waits_for: list[Later] = []
 
     def run(self) -> bytes | None:
         """Run the request in this thread; return the body, or None when it was streamed."""
@@ -142,8 +150,29 @@ class _Exchange:
             if isinstance(response, HttpResponseBase) or hasattr(response, "close"):
                 cast(HttpResponseBase, response).close()
 
+    async def later(self, buffered: bytes) -> bytes:
+        """Wait for what the answer waits for, and return the body that it then has."""
+        waiting = self.waits_for[0]
+        try:
+            answer = None
+            while answer is None:
+                await waiting.wait()
+                answer = await self.bridge.pool.run(waiting.answer)
+        except Exception:
+            logger.exception("an answer could not be made later; it is as it was")
+            return buffered
+        finally:
+            waiting.close()
+        status, body = answer
+        headers = [pair for pair in self.start["headers"] if pair[0] != b"content-length"]
+        length = str(len(body)).encode()
+        self.start["status"] = status
+        self.start["headers"] = [*headers, (b"content-length", length)]
+        return body
+
     def _environ(self) -> Environ:
         environ = build_environ(self.scope, self.body)
+        environ[VARIABLE] = self.waits_for
         if self.body.seek(0, 2) > self.bridge.max_body:
             self.body.truncate(0)
             environ["CONTENT_LENGTH"] = str(self.bridge.max_body + 1)

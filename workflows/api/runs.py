@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -12,8 +12,10 @@ from workflows import observing, queries, retrying, runs
 from workflows.api import represent
 from workflows.api.bodies import RerunBody, RetryBody, RunBody, SignalBody
 from workflows.api.filtering import filtered
-from workflows.api.waiting import seconds_wanted, wait_for
+from workflows.api.waiting import seconds_asked, seconds_wanted, status_of, wait_for
 from workflows.models import Run
+
+_WAIT = "How many seconds to wait for the run's end, at most 30."
 
 
 class StartRun(PlatformView):
@@ -36,8 +38,8 @@ class StartRun(PlatformView):
                 now=self.now,
                 in_place=seconds > 0,
             )
-        run = wait_for(run, scope=self.scope, seconds=seconds)
-        return Response(represent.run(run), status=200 if run.final else 202)
+        run = wait_for(run, request=request, scope=self.scope, seconds=seconds)
+        return Response(represent.run(run), status=status_of(run))
 
 
 class Runs(PlatformView):
@@ -59,10 +61,16 @@ class RunDetail(PlatformView):
 
     required_scopes: ClassVar = {"GET": "workflows:read"}
     addressed_row: ClassVar = ("run_id", Run)
+    own_transaction = frozenset({"GET"})
 
+    @extend_schema(parameters=[OpenApiParameter("wait", float, description=_WAIT)])
     def get(self, request: Request, run_id: str) -> Response:
-        """Return a run."""
-        return Response(represent.run(queries.run(run_id)))
+        """Return a run; with `wait` (or `Prefer: wait`) as soon as it is over."""
+        seconds = seconds_asked(request)
+        with self.entered(readonly=True):
+            run = queries.run(run_id)
+        run = wait_for(run, request=request, scope=self.scope, seconds=seconds)
+        return Response(represent.run(run))
 
 
 class RunSteps(PlatformView):

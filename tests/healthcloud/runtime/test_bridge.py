@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from healthcloud.api.later import postpone
 from healthcloud.runtime.bridge import AsgiMessage, AsgiScope, WsgiBridge
 
 
@@ -181,3 +182,56 @@ def test_what_the_express_way_answers_reaches_no_thread() -> None:
     assert rest["body"] == b"quick"
     start, rest = answer(b"other")
     assert (start["status"], rest["body"]) == (201, b"other")
+
+
+class Promise:
+    """An answer that is there when it was asked for a second time."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.broken = broken
+        self.asked = 0
+        self.closed = False
+
+    async def wait(self) -> None:
+        await asyncio.sleep(0)
+
+    def answer(self) -> tuple[int, bytes] | None:
+        self.asked += 1
+        if self.broken:
+            raise RuntimeError("no answer")
+        return None if self.asked < 2 else (200, b"later")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_an_answer_may_come_later_under_the_headers_of_the_first() -> None:
+    promise = Promise()
+
+    def application(environ, start_response) -> list[bytes]:
+        assert postpone(environ, promise)
+        start_response("202 Accepted", [("Content-Length", "3"), ("X-Kept", "yes")])
+        return [b"now"]
+
+    start, body = exchange(application)
+    assert (start["status"], body["body"]) == (200, b"later")
+    assert start["headers"] == [(b"x-kept", b"yes"), (b"content-length", b"5")]
+    assert (promise.asked, promise.closed) == (2, True)
+
+
+def test_an_answer_that_can_not_be_made_later_is_as_it_was() -> None:
+    promise = Promise(broken=True)
+
+    def application(environ, start_response) -> list[bytes]:
+        postpone(environ, promise)
+        start_response("202 Accepted", [("Content-Length", "3")])
+        return [b"now"]
+
+    start, body = exchange(application)
+    assert (start["status"], body["body"]) == (202, b"now")
+    assert start["headers"] == [(b"content-length", b"3")]
+    assert promise.closed
+
+
+def test_where_nobody_waits_nothing_is_postponed() -> None:
+    assert not postpone({}, Promise())
