@@ -22,6 +22,8 @@ from healthcloud.events.admission import admit, check_origin, refusal
 from healthcloud.events.database import in_database
 from healthcloud.events.feed import Feed, hub
 from healthcloud.events.following import Admission, follow, place
+from healthcloud.events.models import Event
+from healthcloud.tenancy.scope import Scope
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +152,7 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         async with contextlib.aclosing(following) as batches:
             async for events in batches:
                 for event in events:
-                    await self._say("event", event=queries.as_dict(event, admission.scope))
+                    await self.send(text_data=_message(event, admission.scope))
                 if not events:
                     await self._say("ping", last_sequence=self.feed.last)
 
@@ -190,6 +192,11 @@ def _texts(message: dict[str, Any], name: str) -> list[str]:
     if len(values) > MAX_VALUES:
         raise BadRequest(f"`{name}` has at most {MAX_VALUES} entries.", param=name)
     return values
+
+
+def _message(event: Event, scope: Scope) -> str:
+    """Return the message of an event, which all sockets of a tenant share."""
+    return f'{{"type":"event","event":{queries.as_text(event, scope).decode()}}}'
 
 
 def _error(error: HealthCloudError) -> dict[str, object]:

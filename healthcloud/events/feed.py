@@ -26,8 +26,8 @@ from healthcloud.events import queries
 from healthcloud.events.credentials import Credential, still_valid
 from healthcloud.events.database import in_database
 from healthcloud.events.doorbell import CHANNEL_PREFIX
-from healthcloud.events.listeners import EVERYTHING
 from healthcloud.events.models import Event
+from healthcloud.events.news import read_news
 from healthcloud.events.numbering import number_committed, whole_tenant
 from healthcloud.tenancy.scope import Scope, tenant_scope
 
@@ -98,7 +98,8 @@ class Feed:
 
     async def look(self) -> None:
         """Read what is new now, and wake the streams."""
-        era, events = self.era, await in_database(_read_new, self.scope, self.last, self._last_id)
+        era = self.era
+        events = await in_database(read_news, self.scope, self.last, self._last_id, limit=BATCH)
         if events is None:
             self._begin_anew(era)
             return
@@ -143,17 +144,6 @@ def _newest(scope: Scope) -> tuple[int, str]:
     with tenant_scope(scope):
         last = number_committed()
         return last, queries.id_of(last)
-
-
-def _read_new(scope: Scope, after: int, after_id: str) -> list[Event] | None:
-    """Return what followed `after`; None when that number now belongs to another event."""
-    with tenant_scope(scope):
-        last = number_committed()
-        if last == after:
-            return []
-        if last < after or queries.id_of(after) not in {after_id, ""}:
-            return None
-        return queries.between(EVERYTHING, after, last, limit=BATCH)
 
 
 class TooManyStreams(RateLimited):

@@ -20,8 +20,8 @@ from healthcloud.tenancy.scope import Scope, active_scope, tenant_scope
 BATCH: Final = 5000
 RETENTION_KIND: Final = "events.retention"
 RETENTION_EVERY: Final = 1000
-_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
-_NUMBER: Final = """
+LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+NUMBER: Final = """
 WITH fresh AS (
     SELECT position, row_number() OVER (ORDER BY position) AS step
       FROM (SELECT position FROM events_event WHERE sequence IS NULL
@@ -47,22 +47,27 @@ def number_committed() -> int:
             return last_number()
         with connection.cursor() as cursor:
             # Two statements: the second must see what was committed while the first waited.
-            cursor.execute(_LOCK, [f"healthcloud.events.{scope.schema}"])
+            cursor.execute(LOCK, [lock_name(scope)])
             numbered = step = _number_batch(cursor)
             while step == BATCH:
                 step = _number_batch(cursor)
                 numbered += step
         last = last_number()
-        _ask_for_retention(scope, last - numbered, last)
+        ask_for_retention(scope, last - numbered, last)
         return last
 
 
+def lock_name(scope: Scope) -> str:
+    """Return the name of the lock under which a tenant's events are numbered."""
+    return f"healthcloud.events.{scope.schema}"
+
+
 def _number_batch(cursor: CursorWrapper) -> int:
-    cursor.execute(_NUMBER, [BATCH])
+    cursor.execute(NUMBER, [BATCH])
     return int(cursor.rowcount)
 
 
-def _ask_for_retention(scope: Scope, before: int, last: int) -> None:
+def ask_for_retention(scope: Scope, before: int, last: int) -> None:
     """Ask for a look at what is too old, with the first event and each thousandth."""
     if before // RETENTION_EVERY != last // RETENTION_EVERY or (before == 0 and last > 0):
         enqueue(

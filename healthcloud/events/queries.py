@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import orjson
 from django.db.models import Min, QuerySet
 
 from healthcloud.errors import NotFound
@@ -80,3 +81,11 @@ def as_dict(event: Event, scope: Scope) -> dict[str, object]:
         "project_id": event.project_id or None,
         "environment": scope.environment,
     }
+
+
+def as_text(event: Event, scope: Scope) -> bytes:
+    """Return the JSON form as text, made once for all streams that share the event."""
+    known: bytes | None = event.__dict__.get("_text")
+    if known is None:
+        known = event.__dict__["_text"] = orjson.dumps(as_dict(event, scope))
+    return known

@@ -12,7 +12,7 @@ HEARTBEAT = b": keep-alive\n\n"
 
 def event_message(event: Event, scope: Scope) -> bytes:
     """Return an event; its id is the sequence number that `Last-Event-ID` brings back."""
-    data = orjson.dumps(queries.as_dict(event, scope))
+    data = queries.as_text(event, scope)
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.sequence or 0, event.type.encode(), data)
 
 

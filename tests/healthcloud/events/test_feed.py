@@ -68,10 +68,10 @@ def test_a_database_error_is_survived(
     with listen(server, live_key()[0]) as stream:
         with monkeypatch.context() as broken:
 
-            def fail(*args: object) -> None:
+            def fail(*args: object, **options: object) -> None:
                 raise OperationalError
 
-            broken.setattr(feed, "_read_new", fail)
+            broken.setattr(feed, "read_news", fail)
             broken.setattr(feed, "still_valid", fail)
             event_id = happen()
             time.sleep(0.5)
