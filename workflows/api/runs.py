@@ -12,7 +12,7 @@ from workflows import observing, queries, retrying, runs
 from workflows.api import represent
 from workflows.api.bodies import RerunBody, RetryBody, RunBody, SignalBody
 from workflows.api.filtering import filtered
-from workflows.api.waiting import seconds_asked, seconds_wanted, status_of, wait_for
+from workflows.api.waiting import awaited, seconds_asked, seconds_wanted, status_of
 from workflows.models import Run
 
 _WAIT = "How many seconds to wait for the run's end, at most 30."
@@ -38,7 +38,7 @@ class StartRun(PlatformView):
                 now=self.now,
                 in_place=seconds > 0,
             )
-        run = wait_for(run, request=request, scope=self.scope, seconds=seconds)
+        run = awaited(run, request=request, scope=self.scope, seconds=seconds)
         return Response(represent.run(run), status=status_of(run))
 
 
@@ -69,7 +69,7 @@ class RunDetail(PlatformView):
         seconds = seconds_asked(request)
         with self.entered(readonly=True):
             run = queries.run(run_id)
-        run = wait_for(run, request=request, scope=self.scope, seconds=seconds)
+        run = awaited(run, request=request, scope=self.scope, seconds=seconds)
         return Response(represent.run(run))
 
 

@@ -51,7 +51,7 @@ def seconds_asked(request: Request) -> float:
     return seconds
 
 
-def wait_for(run: Run, *, request: Request, scope: Scope, seconds: float) -> Run:
+def awaited(run: Run, *, request: Request, scope: Scope, seconds: float) -> Run:
     """Return the run as it is to be answered now.
 
     Where the server can let answers wait, that is the run as it stands, and the answer is made
@@ -63,11 +63,15 @@ def wait_for(run: Run, *, request: Request, scope: Scope, seconds: float) -> Run
     waiting = Waiting(run.id, scope, seconds, started=request.method == "POST")
     if "Idempotency-Key" not in request.headers and postpone(request.META, waiting):
         return run
-    return _watch(run, scope, time.monotonic() + seconds)
+    return wait_for(run, scope=scope, seconds=seconds)
 
 
-def _watch(run: Run, scope: Scope, until: float) -> Run:
-    """Look again and again, in short transactions of our own; none is open in between."""
+def wait_for(run: Run, *, scope: Scope, seconds: float) -> Run:
+    """Return the run as soon as it is over, or as it stands after `seconds`.
+
+    Looks again in short transactions of its own; none is open in between.
+    """
+    until = time.monotonic() + seconds
     looks = 0
     while not run.final and (left := until - time.monotonic()) > 0:
         time.sleep(min(_PAUSES[min(looks, len(_PAUSES) - 1)], left))
