@@ -38,9 +38,9 @@ from workflows.limits import StepTimedOut, time_limit
 from workflows.models import Lane, LaneStatus, Run, RunStatus, StepRun, StepStatus, fan_out_id
 from workflows.sitting import Overtaken, Sitting
 from workflows.steps import Call, Outside, effect_of
-from workflows.steps.errors import STARTING, step_error
+from workflows.steps.errors import STARTING, StepFailed, step_error, too_slow
 from workflows.steps.escalation import escalate
-from workflows.steps.registry import Waits
+from workflows.steps.registry import Tells, Waits
 from workflows.telling import ending as ending_event
 from workflows.telling import waiting as waiting_event
 
@@ -209,6 +209,8 @@ class Carrier:
                 self.wait(effect, call, row, action)
             elif isinstance(effect, Outside):
                 self.outside(effect, call, row, action)
+            elif isinstance(effect, Tells):
+                self.tell(effect, call, row, action)
             else:
                 self.inside(lambda: effect(call), row, action)
         self.work.lease.progress()
@@ -276,13 +278,13 @@ class Carrier:
             with time_limit(limit):
                 prepared = effect.execute(call)
         except StepTimedOut:
-            self.fail(row, action, _too_slow(limit))
+            self.fail(row, action, too_slow(limit))
             return
         except Exception as error:
             self.fail(row, action, step_error(error))
             return
         if limit is not None and (self.clock() - call.now).total_seconds() > limit:
-            failure = _too_slow(limit)
+            failure = too_slow(limit)
             effect.abandon(call, prepared, TimeoutError(failure.message))
             self.fail(row, action, failure)
             return
@@ -292,6 +294,24 @@ class Carrier:
             action,
             refused=lambda error: effect.abandon(call, prepared, error),
         )
+
+    def tell(self, effect: Tells, call: Call, row: StepRun, action: Execute) -> None:
+        """Note an event and that its step is done; both are written with the next commit."""
+        try:
+            event = effect.compose(call)
+        except Exception as failure:
+            self.fail(row, action, step_error(failure))
+            return
+        output = effect.output(event)
+        if error := self.journal.measured(output):
+            self.fail(row, action, error)
+            return
+        self.journal.events.append(event)
+        self.journal.end(row, StepStatus.SUCCEEDED, self.clock(), output=output)
+        if action.step.cache is not None:
+            self.sitting.enter()
+            caching.keep(action, self.run, output, self.state.now)
+        self.note(action.key, "succeeded", action.attempt, output=output)
 
     def inside(
         self,
@@ -447,19 +467,6 @@ class Carrier:
         lane = self.lane
         assert lane is not None  # only called for lanes
         lanes.count_in(lane)
-
-
-class StepFailed(Exception):
-    """Rolls the step's transaction back and carries its error out."""
-
-    def __init__(self, error: StepError) -> None:
-        super().__init__(error.code)
-        self.error = error
-
-
-def _too_slow(limit: float | None) -> StepError:
-    message = f"The step took longer than its timeout of {limit or 0:g} s."
-    return StepError("timeout", message, retryable=True)
 
 
 def _until_next(action: Execute, error: StepError) -> timedelta | None:

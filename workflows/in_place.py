@@ -14,23 +14,21 @@ from typing import Final
 
 from django.utils import timezone
 
-from healthcloud.errors import HealthCloudError
 from healthcloud.events.models import Event
-from healthcloud.events.services import compose
 from healthcloud.ledger.handlers import ClaimedWork, Lease, Outcome, Settled
 from healthcloud.tenancy.scope import active_scope
 from workflows.carrier import Carrier
 from workflows.due import WORK_KIND
 from workflows.ending import actor_of
-from workflows.engine import Action, Execute, Json, Record
+from workflows.engine import Action, Execute, Json, Record, StepError
 from workflows.journal import Journal
 from workflows.lanes import Holder
-from workflows.models import Run, StepRun, StepStatus
+from workflows.models import Run, StepRun
 from workflows.published import Published, note_slow
 from workflows.sitting import Sitting
 from workflows.step_rows import as_json
-from workflows.steps.emit import composed, output_of
-from workflows.steps.errors import InvalidArgument
+from workflows.steps import effect_of
+from workflows.steps.registry import Tells
 from workflows.stored import INLINE_BYTES
 from workflows.telling import ending
 
@@ -106,20 +104,14 @@ class _Desk(Carrier):
         self.record(action)
 
     def execute(self, action: Execute) -> None:
-        """Compose the event of an `emit`."""
-        call = self.call(action)
-        row = self.journal.begin(action.step, action.attempt, action.arguments, call.now)
-        try:
-            event = composed(call)
-        except (HealthCloudError, InvalidArgument) as error:
-            raise HandOver from error
-        self.tell()
-        self.carried.events.append(event)
-        output = output_of(event)
-        if self.journal.measured(output) is not None:
+        """Note the event of a step; a worker does all else."""
+        if not isinstance(effect_of(action.step.kind), Tells):
             raise HandOver
-        self.journal.end(row, StepStatus.SUCCEEDED, self.clock(), output=output)
-        self.note(action.key, "succeeded", action.attempt, output=output)
+        super().execute(action)
+
+    def fail(self, row: StepRun, action: Execute, error: StepError) -> None:
+        """Leave the error to a worker, who treats it as the step says."""
+        raise HandOver(error.code)
 
     def finish(self, status: str, *, output: object = None, error: Json | None = None) -> Outcome:
         """Note the end of the run, which nothing can stop any more."""
@@ -130,13 +122,8 @@ class _Desk(Carrier):
         run.started_at, run.finished_at = self.began, self.clock()
         run.size = self.journal.written
         self.journal.events.append(ending(run))
-        self.tell()
+        self.carried.events = self.journal.told()
         return Settled()
-
-    def tell(self) -> None:
-        """Compose what the journal has to tell."""
-        events, self.journal.events = self.journal.events, []
-        self.carried.events += [compose(*event, self.journal.actor) for event in events]
 
 
 def _is_large(row: StepRun) -> bool:

@@ -12,7 +12,8 @@ from typing import Any, Final
 from django.db.models import Max
 
 from healthcloud.actors import Actor
-from healthcloud.events.services import Happening, publish_all
+from healthcloud.events.models import Event
+from healthcloud.events.services import Happening, compose, publish_composed
 from healthcloud.ledger.handlers import LeaseLost
 from healthcloud.tenancy.batch import send_later
 from healthcloud.tenancy.scope import Scope
@@ -59,7 +60,7 @@ class Journal:
     fresh: list[StepRun] = field(default_factory=list)
     changed: dict[str, StepRun] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
-    events: list[Happening] = field(default_factory=list)
+    events: list[Happening | Event] = field(default_factory=list)
     taken: dict[str, str] = field(default_factory=dict)  # signal id → path
     expired: list[str] = field(default_factory=list)
     written: int = 0
@@ -299,7 +300,11 @@ class Journal:
         if self.tasks:
             Task.objects.bulk_create(self.tasks)
         self._use_up()
-        publish_all(self.events, actor=self.actor)
+        publish_composed(self.told())
+
+    def told(self) -> list[Event]:
+        """Return the events that were noted."""
+        return [e if isinstance(e, Event) else compose(*e, self.actor) for e in self.events]
 
     def _fence(self, now: datetime, end: tuple[object, ...]) -> None:
         """Let the commit fail unless the row is as we read it."""
@@ -352,7 +357,7 @@ class Journal:
 
     def discard(self, row: StepRun) -> None:
         """Take back what a transaction did that was rolled back: events, stored values."""
-        self.events = [event for event in self.events if event[1].get("step_id") != row.step]
+        self.events = [event for event in self.events if not _is_of(event, row.step)]
         for swapped, name, value in self._swapped:
             setattr(swapped, name, value)
         self._swapped = []
@@ -380,6 +385,11 @@ class Journal:
         return any(
             row.status in OPEN or row.kind in {"parallel", "map"} for row in self.current.values()
         )
+
+
+def _is_of(event: Happening | Event, step: str) -> bool:
+    """Return whether an event tells of a step; what a step published itself stays."""
+    return not isinstance(event, Event) and event[1].get("step_id") == step
 
 
 def decision_of(task: Task) -> Json:

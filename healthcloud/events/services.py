@@ -82,8 +82,7 @@ def publish(
 def publish_all(happenings: Sequence[Happening], *, actor: Actor) -> list[Event]:
     """Publish what one doer did, in its order, as `publish` does but by one statement."""
     events = [_event(type_, payload, actor, now) for type_, payload, now in happenings]
-    if events:
-        _record(events, active_scope())
+    publish_composed(events)
     return events
 
 
@@ -102,7 +101,8 @@ def compose(
 
 def publish_composed(events: Sequence[Event]) -> None:
     """Publish composed events, as `publish` does."""
-    _record(events, active_scope())
+    if events:
+        _record(events, active_scope())
 
 
 def recording(events: Sequence[Event]) -> list[Statement]:

@@ -3,17 +3,10 @@
 from typing import Any
 
 from healthcloud.events.models import Event
-from healthcloud.events.services import compose, publish_composed
+from healthcloud.events.services import compose
 from workflows.availability import may_emit
 from workflows.steps.errors import InvalidArgument
-from workflows.steps.registry import Call, register
-
-
-def emit(call: Call) -> dict[str, Any]:
-    """Publish an event of the workflow's own, in the step's transaction."""
-    event = composed(call)
-    publish_composed([event])
-    return output_of(event)
+from workflows.steps.registry import Call, Tells, register
 
 
 def composed(call: Call) -> Event:
@@ -33,4 +26,4 @@ def output_of(event: Event) -> dict[str, Any]:
     return {"event_id": event.event_id, "type": event.type}
 
 
-register("emit", emit)
+register("emit", Tells(composed, output_of))

@@ -32,6 +32,20 @@ class InvalidArgument(Exception):  # named like the error of the API
     """A resolved argument is not what the step takes."""
 
 
+class StepFailed(Exception):
+    """Rolls the step's transaction back and carries its error out."""
+
+    def __init__(self, error: StepError) -> None:
+        super().__init__(error.code)
+        self.error = error
+
+
+def too_slow(limit: float | None) -> StepError:
+    """Return the error of a step that took longer than it may."""
+    message = f"The step took longer than its timeout of {limit or 0:g} s."
+    return StepError("timeout", message, retryable=True)
+
+
 def step_error(error: Exception) -> StepError:
     """Return the error of the step; database failures are raised, for the ledger to retry."""
     match error:

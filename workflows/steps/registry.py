@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from healthcloud.actors import Actor
+from healthcloud.events.models import Event
 from healthcloud.tenancy.scope import Scope
 from workflows.definition import Step
 from workflows.engine import Waiting
@@ -67,7 +68,19 @@ class Waits:
     begin: Callable[[Call], Wait]
 
 
-Effect = Inside | Outside | Waits
+@dataclass(frozen=True, slots=True)
+class Tells:
+    """An effect that is an event and nothing else: it needs no commit of its own.
+
+    `compose` makes the event without the database; it is published with the next commit of the
+    run. `output` says what the step gives.
+    """
+
+    compose: Callable[[Call], Event]
+    output: Callable[[Event], Any]
+
+
+Effect = Inside | Outside | Waits | Tells
 _effects: dict[str, Effect] = {}
 
 
