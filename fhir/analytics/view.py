@@ -5,18 +5,20 @@ https://sql-on-fhir.org/ig/StructureDefinition-ViewDefinition.html
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fhir.analytics.errors import InvalidView
-from fhir.analytics.evaluation import Expression, Scope, Values, compile_node, plain, truth
-from fhir.analytics.syntax import parse
+from fhir.analytics.paths import ViewPath, compile_one, plain, scope_of
 from fhir.definitions import is_resource_type
+from fhir.fhirpath import Scope, node_of
+from fhir.fhirpath.scope import Items
 
 Row = dict[str, Any]
-Rows = Callable[[Any, Scope], list[Row]]
+Rows = Callable[[Items, Scope], list[Row]]
+Walk = Callable[[Items, Scope], Items]
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _ITERATIONS: Final = ("forEach", "forEachOrNull", "repeat")
 _DEEPEST: Final = 20
@@ -37,17 +39,17 @@ class View:
 
     resource_type: str
     columns: tuple[Column, ...]
-    _conditions: tuple[tuple[Expression, str], ...]
+    _conditions: tuple[ViewPath, ...]
     _rows: Rows
+    _constants: dict[str, Any] = field(default_factory=dict)
 
     def rows(self, resource: Mapping[str, Any]) -> list[Row]:
         """Return the rows of one resource; numbers are Decimal where they have a point."""
-        scope = Scope(resource)
-        focus = [resource]
-        for condition, where in self._conditions:
-            if not truth(condition(focus, scope), where):
-                return []
-        return self._rows(resource, scope)
+        focus = [node_of(cast("dict[str, Any]", resource))]
+        scope = scope_of(focus[0], self._constants)
+        if not all(condition.holds(focus, scope) for condition in self._conditions):
+            return []
+        return self._rows(focus, scope)
 
 
 def compile_view(definition: Mapping[str, Any]) -> View:
@@ -74,6 +76,7 @@ def compile_view(definition: Mapping[str, Any]) -> View:
         columns=columns,
         _conditions=tuple(compiler.conditions(_list(definition, "where", "ViewDefinition"))),
         _rows=_crossed([part.rows for part in parts]),
+        _constants=constants,
     )
 
 
@@ -85,17 +88,16 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Compiler:
-    constants: Mapping[str, Any]
+    constants: Collection[str]
 
-    def expression(self, text: object, where: str) -> Expression:
+    def path(self, text: object, where: str) -> ViewPath:
         """Compile one path."""
-        return compile_node(parse(text, where), self.constants, where)
+        return compile_one(text, where, self.constants)
 
-    def conditions(self, entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Expression, str]]:
+    def conditions(self, entries: Sequence[Mapping[str, Any]]) -> Iterator[ViewPath]:
         """Compile the conditions that a resource must meet."""
         for number, entry in enumerate(entries):
-            where = f"ViewDefinition.where[{number}].path"
-            yield self.expression(entry.get("path"), where), where
+            yield self.path(entry.get("path"), f"ViewDefinition.where[{number}].path")
 
     def select(self, entry: Mapping[str, Any], where: str, depth: int) -> _Part:
         """Compile a select: its columns beside its nested selects beside its union."""
@@ -125,11 +127,11 @@ class _Compiler:
             raise InvalidView(
                 "A column has a `name` of letters, digits and underscores.", param=f"{where}.name"
             )
-        path = self.expression(entry.get("path"), f"{where}.path")
+        path = self.path(entry.get("path"), f"{where}.path")
         many = entry.get("collection") is True
 
-        def rows(item: Any, scope: Scope) -> list[Row]:  # noqa: ANN401  # JSON
-            values = [plain(value) for value in path([item], scope)]
+        def rows(focus: Items, scope: Scope) -> list[Row]:
+            values = [plain(value) for value in path.items(focus, scope)]
             if many:
                 return [{name: values}]
             if len(values) > 1:
@@ -155,7 +157,7 @@ class _Compiler:
                 )
         return _Part(
             branches[0].columns,
-            lambda item, scope: [row for b in branches for row in b.rows(item, scope)],
+            lambda focus, scope: [row for b in branches for row in b.rows(focus, scope)],
         )
 
     def iterated(
@@ -170,37 +172,50 @@ class _Compiler:
         [name] = named
         if name == "repeat":
             paths = _list(entry, "repeat", where, kind=str)
-            walk = _repeated([self.expression(path, f"{where}.repeat") for path in paths])
+            walk = _repeated([self.path(path, f"{where}.repeat") for path in paths])
         else:
-            walk = self.expression(entry[name], f"{where}.{name}")
+            walk = self.path(entry[name], f"{where}.{name}").items
 
-        def iterate(item: Any, scope: Scope) -> list[Row]:  # noqa: ANN401  # JSON
-            found: list[Row] = []
-            for number, inner in enumerate(walk([item], scope)):
-                found += rows(inner, replace(scope, row_index=number))
-            if not found and name == "forEachOrNull" and not walk([item], scope):
-                return rows(None, replace(scope, row_index=0))
-            return found
+        def iterate(focus: Items, scope: Scope) -> list[Row]:
+            found = walk(focus, scope)
+            if not found and name == "forEachOrNull":
+                return _numbered(rows, [], scope, 0)
+            return [
+                row
+                for number, item in enumerate(found)
+                for row in _numbered(rows, [item], scope, number)
+            ]
 
         return iterate
 
 
-def _repeated(paths: Sequence[Expression]) -> Expression:
-    """Return the expression that follows paths again and again, depth first."""
+def _numbered(rows: Rows, focus: Items, scope: Scope, number: int) -> list[Row]:
+    """Return rows while `%rowIndex` is the number of the item they are made of."""
+    variables = cast("dict[str, Items]", scope.variables)
+    before = variables["rowIndex"]
+    variables["rowIndex"] = [number]
+    try:
+        return rows(focus, scope)
+    finally:
+        variables["rowIndex"] = before
 
-    def walk(focus: Values, scope: Scope) -> Values:
-        found: Values = []
-        waiting = list(reversed(_step(focus, scope)))
+
+def _repeated(paths: Sequence[ViewPath]) -> Walk:
+    """Return what follows paths again and again, depth first."""
+
+    def walk(focus: Items, scope: Scope) -> Items:
+        found: Items = []
+        waiting = list(reversed(step(focus, scope)))
         while waiting:
             item = waiting.pop()
             found.append(item)
             if len(found) > _MOST_ROWS:
                 raise InvalidView(f"`repeat` finds more than {_MOST_ROWS} items.", param="repeat")
-            waiting += reversed(_step([item], scope))
+            waiting += reversed(step([item], scope))
         return found
 
-    def _step(focus: Values, scope: Scope) -> Values:
-        return [item for path in paths for item in path(focus, scope)]
+    def step(focus: Items, scope: Scope) -> Items:
+        return [item for path in paths for item in path.items(focus, scope)]
 
     return walk
 
@@ -210,8 +225,8 @@ def _crossed(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
 
-    def rows(item: Any, scope: Scope) -> list[Row]:  # noqa: ANN401  # JSON
-        found = [part(item, scope) for part in parts]
+    def rows(focus: Items, scope: Scope) -> list[Row]:
+        found = [part(focus, scope) for part in parts]
         size = 1
         for some in found:
             size *= len(some)

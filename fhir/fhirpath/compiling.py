@@ -191,7 +191,7 @@ def _call(tree: Call) -> Run:
     if not function.fewest <= len(tree.arguments) <= function.most:
         raise EvaluationFailed(f"{tree.name}() does not take {len(tree.arguments)} arguments.")
     base = compile_tree(tree.base) if tree.base is not None else None
-    if function.style == "type":
+    if function.style == "type" and tree.arguments:
         return _with_type(function, base, tree.arguments[0])
     if function.style == "sort":
         return _lazy(function, base, [_sort_key(argument) for argument in tree.arguments])

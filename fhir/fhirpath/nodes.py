@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from itertools import zip_longest
 from typing import Any, Final
 
 import orjson
@@ -82,12 +83,12 @@ def ancestors(kind: str) -> tuple[str, ...]:
 
 
 @cache
-def _keys(home: Home) -> dict[str, tuple[tuple[str, str, Home], ...]]:
-    """Map the names of children to their (JSON name, type, home below)."""
+def _keys(home: Home) -> dict[str, tuple[tuple[str, str, str, Home], ...]]:
+    """Map the names of children to their (JSON name, that of the shadow, type, home below)."""
     found = structure(home[0])
     return {
         element.name: tuple(
-            (key, kind, _below(home, element.content_of, element.path, kind))
+            (key, f"_{key}", kind, _below(home, element.content_of, element.path, kind))
             for key, kind in element.json_names()
         )
         for element in (found.children(home[1]) if found else ())
@@ -109,7 +110,7 @@ def knows(item: Item, name: str, *, exactly: bool = True) -> bool:
 
 @cache
 def _json_names(home: Home) -> frozenset[str]:
-    return frozenset(key for keys in _keys(home).values() for key, _, _ in keys)
+    return frozenset(key for keys in _keys(home).values() for key, *_ in keys)
 
 
 def children(item: Item, name: str, *, is_lenient: bool = True) -> Items:
@@ -122,9 +123,10 @@ def children(item: Item, name: str, *, is_lenient: bool = True) -> Items:
     if not item.home[0]:
         return items_of(owner.get(name))
     found: Items = []
-    for key, kind, home in _keys(item.home).get(name, ()):
-        if key in owner or f"_{key}" in owner:
-            found += _values(item, owner, key, kind, home)
+    for key, beside, kind, home in _keys(item.home).get(name, ()):
+        value, shadow = owner.get(key), owner.get(beside)
+        if value is not None or shadow is not None:
+            found += _values(item, value, shadow, kind, home)
     if not found and is_lenient and name in owner and not knows(item, name):
         return _by_json_name(item, owner, name)
     return found
@@ -132,9 +134,9 @@ def children(item: Item, name: str, *, is_lenient: bool = True) -> Items:
 
 def _by_json_name(item: Node, owner: dict[str, Any], name: str) -> Items:
     for keys in _keys(item.home).values():
-        for key, kind, home in keys:
+        for key, beside, kind, home in keys:
             if key == name:
-                return list(_values(item, owner, key, kind, home))
+                return _values(item, owner[key], owner.get(beside), kind, home)
     return items_of(owner[name]) if name == "resourceType" else []
 
 
@@ -150,18 +152,17 @@ def all_children(item: Item) -> Iterator[Item]:
             yield from items_of(value)
 
 
-def _values(item: Node, owner: dict[str, Any], key: str, kind: str, home: Home) -> Iterator[Node]:
-    value, shadow = owner.get(key), owner.get(f"_{key}")
+def _values(item: Node, value: object, shadow: object, kind: str, home: Home) -> Items:
+    """Return an element's values as nodes, each with what stands beside it."""
     if not isinstance(value, list) and not isinstance(shadow, list):
-        yield _made(item, value, shadow, kind, home)
-        return
-    values = value if isinstance(value, list) else []
-    shadows = shadow if isinstance(shadow, list) else []
-    for index in range(max(len(values), len(shadows))):
-        one = values[index] if index < len(values) else None
-        beside = shadows[index] if index < len(shadows) else None
-        if one is not None or beside is not None:
-            yield _made(item, one, beside, kind, home)
+        return [_made(item, value, shadow, kind, home)]
+    values = value if isinstance(value, list) else ()
+    shadows = shadow if isinstance(shadow, list) else ()
+    return [
+        _made(item, one, beside, kind, home)
+        for one, beside in zip_longest(values, shadows)
+        if one is not None or beside is not None
+    ]
 
 
 def _made(item: Node, value: object, shadow: object, kind: str, home: Home) -> Node:
@@ -198,13 +199,13 @@ def system(item: Item) -> Item:
 def _quantity(item: Node) -> Item:
     found = item.value
     value = found.get("value") if isinstance(found, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return item
     if item.kind == "Money":
-        return Quantity(Decimal(repr(value)), str(found.get("currency", "1")))
+        return Quantity(Decimal(str(value)), str(found.get("currency", "1")))
     code = found.get("code") if found.get("system") == UCUM else None
     unit = code or found.get("unit") or found.get("code")
-    return Quantity(Decimal(repr(value)), unit if isinstance(unit, str) else "1")
+    return Quantity(Decimal(str(value)), unit if isinstance(unit, str) else "1")
 
 
 def as_temporal(value: Item, like: Temporal) -> Item:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fhir.fhirpath.functions import FUNCTIONS
-from fhir.fhirpath.syntax import Binary, Call, Index, Member, Sign, Tree
+from fhir.fhirpath.syntax import Binary, Call, Index, Member, Sign, Tree, Variable
 
 # Functions whose arguments are evaluated for each item: names in them don't begin at the roots.
 _ITERATING: Final = frozenset({"where", "select", "all", "exists", "repeat", "aggregate", "sort"})
@@ -16,6 +16,14 @@ Found = tuple[tuple[str, ...], bool]
 def unknown_functions(tree: Tree) -> list[str]:
     """Return the functions that an expression calls and that don't exist here."""
     return [call.name for call in _calls(tree) if call.name not in FUNCTIONS]
+
+
+def variables(tree: Tree) -> Iterator[str]:
+    """Yield the names of the variables that an expression reads."""
+    if isinstance(tree, Variable):
+        yield tree.name
+    for branch in _branches(tree):
+        yield from variables(branch)
 
 
 def references(tree: Tree, *, guarded: bool = False) -> Iterator[Found]:

@@ -62,6 +62,8 @@ class Scope:
     names: Names = "any"
     """Which names of elements are read: `any` (unknown ones are empty), `known` (to the type, by
     its JSON name too), `exact` (as FHIRPath spells them); others are errors."""
+    joins_nothing: bool = False
+    """Whether join() of nothing is an empty text, as SQL on FHIR has it, rather than nothing."""
 
 
 Run = Callable[[Items, Scope], Items]

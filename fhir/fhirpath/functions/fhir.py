@@ -1,4 +1,7 @@
-"""Functions that FHIR adds, and those of the clock. https://hl7.org/fhir/R4/fhirpath.html#functions"""
+"""Functions that FHIR adds, and those of the clock. https://hl7.org/fhir/R4/fhirpath.html#functions
+
+The keys are those of SQL on FHIR: https://sql-on-fhir.org/ig/StructureDefinition-ViewDefinition.html
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -124,6 +127,21 @@ def _now(scope: Scope) -> datetime:
     return scope.now
 
 
+def _resource_key(items: Items, scope: Scope) -> Items:
+    return [one for item in items for one in children(item, "id")]
+
+
+def _reference_key(items: Items, scope: Scope, space: str = "", name: str = "") -> Items:
+    """Return the ids that references end with, of one type where that is named."""
+    found: Items = []
+    for item in items:
+        literal = item.value.get("reference") if _is_object(item) else None
+        parts = str(literal or "").partition("/_history/")[0].split("/")
+        if len(parts) >= 2 and (not name or parts[-2] == name):
+            found.append(parts[-1])
+    return found
+
+
 def _today(items: Items, scope: Scope) -> Items:
     now = _now(scope)
     return [Temporal("Date", (now.year, now.month, now.day))]
@@ -147,6 +165,8 @@ def _clock(now: datetime) -> tuple[int, int, Decimal]:
 FHIR: Final[Mapping[str, Function]] = {
     "conformsTo": eager(_conforms, 1),
     "extension": eager(_extension, 1),
+    "getReferenceKey": Function(_reference_key, 0, 1, "type"),
+    "getResourceKey": eager(_resource_key),
     "getValue": eager(_get_value),
     "hasExtension": eager(_has_extension, 1),
     "hasValue": eager(_has_value),

@@ -82,7 +82,7 @@ def _join(items: Items, scope: Scope, given: Items | None = None) -> Items:
     separator = (text(given, "join") if given is not None else "") or ""
     if sum(map(len, texts)) + len(separator) * len(texts) > MAX_TEXT:
         raise OverBudget
-    return [separator.join(texts)] if items else []
+    return [separator.join(texts)] if items or scope.joins_nothing else []
 
 
 def _encode(subject: str, kind: str) -> str | None:
