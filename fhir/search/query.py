@@ -15,6 +15,9 @@ from fhir.sql import Statement
 COLUMNS: Final = "r.pk, r.self, r.rid, r.version, r.updated, r.content"
 # `_total=estimate` counts so many matches; of more it asks the planner.
 EXACT_UP_TO: Final = 1000
+# Of so many matches and more a page is read in their order, instead of sorting them.
+FEW: Final = 1000
+_MOST: Final = "%s::integer"
 TYPED_COLUMNS: Final = f"{COLUMNS}, r.rtype"
 
 
@@ -35,18 +38,47 @@ def page_statement(
 
     A page that ends at its cursor comes in the opposite order.
     """
+    where, selected, by = _page_parts(request, matches, context, columns)
+    sql = (
+        f"SELECT {selected.sql} FROM fhir_resource r WHERE {where.sql} ORDER BY {by} LIMIT {_MOST}"
+    )
+    params = [*selected.params, *where.params, request.count + 1]
+    return Statement(sql, params, prepare=not request.criteria)
+
+
+def counted_page_statement(
+    request: SearchRequest, matches: Clause, context: SearchContext
+) -> Statement:
+    """Return a page as `page_statement` does, with the number of matches behind its columns.
+
+    Up to FEW matches are counted and sorted; where there are more, they are read in their order
+    until the page is full. The statement decides as it runs, so that one plan does for all values.
+    """
+    where, selected, by = _page_parts(request, matches, context, COLUMNS)
+    sql = f"""
+WITH few AS MATERIALIZED (SELECT {selected.sql} FROM fhir_resource r WHERE {where.sql} LIMIT {FEW})
+(SELECT few.*, (SELECT count(*) FROM few) FROM few
+    WHERE (SELECT count(*) FROM few) < {FEW} ORDER BY {by} LIMIT {_MOST})
+UNION ALL
+(SELECT {selected.sql}, {FEW}::bigint FROM fhir_resource r
+    WHERE {where.sql} AND (SELECT count(*) FROM few) = {FEW} ORDER BY {by} LIMIT {_MOST})
+"""
+    found = (*selected.params, *where.params)
+    return Statement(sql, [*found, request.count + 1, *found, request.count + 1], prepare=True)
+
+
+def _page_parts(
+    request: SearchRequest, matches: Clause, context: SearchContext, columns: str
+) -> tuple[Clause, Clause, str]:
+    """Return the condition of a page, what it selects (the sort keys last), and its order."""
     keys = orders(request, context)
     if is_before(request.cursor):
         keys = backwards(keys)
     where = all_of([matches, after(request.cursor, keys)]) if request.cursor else matches
-    selected = "".join(f", {key.expression.sql}" for key in keys)
+    expressions = [f"{key.expression.sql} AS key_{n}" for n, key in enumerate(keys)]
+    values = tuple(value for key in keys for value in key.expression.params)
     by = _order_by(keys, len(columns.split(",")))
-    sql = (
-        f"SELECT {columns}{selected} FROM fhir_resource r WHERE {where.sql}"
-        f" ORDER BY {by} LIMIT %s::integer"
-    )
-    values = [value for key in keys for value in key.expression.params]
-    return Statement(sql, [*values, *where.params, request.count + 1], prepare=False)
+    return where, Clause(", ".join((columns, *expressions)), values), by
 
 
 def _order_by(keys: Sequence[Order], before: int) -> str:

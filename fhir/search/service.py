@@ -11,12 +11,15 @@ from fhir.search.contained import count_contained, find_contained, is_contained_
 from fhir.search.context import SearchContext
 from fhir.search.errors import SearchRefused
 from fhir.search.includes import CUT, included
+from fhir.search.many import is_many, remember_many
 from fhir.search.paging import BEFORE, encode_cursor, is_before, query_of
 from fhir.search.parser import Pairs, parse, parse_pairs
 from fhir.search.query import (
     COLUMNS,
     EXACT_UP_TO,
+    FEW,
     bounded_total_statement,
+    counted_page_statement,
     expectation_statement,
     matching,
     page_statement,
@@ -83,8 +86,11 @@ def run(request: SearchRequest, *, now: datetime) -> SearchResult:
     _, project = active_project()
     context = SearchContext(project, now)
     matches = matching(request, context)
-    page = None if request.summary == "count" else page_statement(request, matches, context)
-    total, rows, more = _fetch(request, page, [matches])
+    if request.criteria and request.summary != "count" and not is_many(matches):
+        total, rows, more = _fetch_counted(request, matches, context)
+    else:
+        page = None if request.summary == "count" else page_statement(request, matches, context)
+        total, rows, more = _fetch(request, page, [matches])
     entries = [_stored(request.resource_type, row) for row in rows]
     return _result(request, entries, _neighbors(request, rows, _COLUMNS, more=more), total)
 
@@ -157,6 +163,24 @@ def _fetch(
         total = len(rows)  # the page holds all there is
     if is_before(request.cursor):
         rows.reverse()
+    return total, rows, len(found) > request.count
+
+
+def _fetch_counted(
+    request: SearchRequest, matches: Clause, context: SearchContext
+) -> tuple[int | None, list[Row], bool]:
+    """Return what `_fetch` does, of a search that may match few; remember where it does not."""
+    [found] = fetch_all([counted_page_statement(request, matches, context)])
+    count = found[0][-1] if found else 0
+    if count >= FEW:
+        remember_many(matches)
+    rows = [row[:-1] for row in found[: request.count]]
+    if is_before(request.cursor):
+        rows.reverse()
+    total = None
+    if request.total != "none":
+        is_known = count < FEW and not request.cursor
+        total = count if is_known else _fetch(request, None, [matches])[0]
     return total, rows, len(found) > request.count
 
 

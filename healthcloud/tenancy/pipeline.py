@@ -34,6 +34,7 @@ _DIMENSION: Final = struct.Struct(">ii")  # length, first index
 _LENGTH: Final = struct.Struct(">i")
 _NULL: Final = _LENGTH.pack(-1)
 _numbers: Final = itertools.count()
+MAX_PREPARED: Final = 100  # a plan takes the database up to 100 kB in each session
 NOT_HELD: Final = "HC001"  # raised by the database's function must_hold
 
 
@@ -59,6 +60,21 @@ class Session:
 
     connection: psycopg.Connection[Any]
     prepared: dict[str, bytes] = field(default_factory=dict)
+    """The one used last stands last."""
+    forgotten: list[bytes] = field(default_factory=list)
+
+    def name_of(self, sql: str) -> bytes | None:
+        """Return the name under which a statement is prepared."""
+        name = self.prepared.pop(sql, None)
+        if name is not None:
+            self.prepared[sql] = name
+        return name
+
+    def remember(self, sql: str, name: bytes) -> None:
+        """Note that a statement is prepared; of too many the one that rested longest is let go."""
+        self.prepared[sql] = name
+        if len(self.prepared) > MAX_PREPARED:
+            self.forgotten.append(self.prepared.pop(next(iter(self.prepared))))
 
 
 @dataclass(slots=True)
@@ -67,17 +83,19 @@ class Group:
 
     statements: Sequence[Statement]
     names: list[bytes | None]
+    skipped: int = 0
+    """How many results come before those of the statements."""
 
     def rows(
         self, session: Session, results: Sequence[pq.abc.PGresult], *, guarded: bool
     ) -> list[list[Row]]:
         """Return the rows of each statement; raise the error of the first that failed."""
         rows: list[list[Row]] = []
-        following = iter(results)
+        following = iter(results[self.skipped :])
         for statement, name in zip(self.statements, self.names, strict=True):
             if name is not None:
                 _check(next(following))
-                session.prepared[statement.sql] = name
+                session.remember(statement.sql, name)
             result = next(following)
             _check(result)
             if guarded and not rows and not result.ntuples:
@@ -121,12 +139,15 @@ def bind(statements: Sequence[Statement]) -> Bound:
 def send(session: Session, statements: Sequence[Statement], bound: Bound) -> Group:
     """Put statements and the end of their group into a connection that is in pipeline mode."""
     pgconn = session.connection.pgconn
+    forgotten, session.forgotten = session.forgotten, []
+    for name in forgotten:
+        pgconn.send_query_params(b"DEALLOCATE " + name, None)
     names = [
         _send(pgconn, session, statement, *values)
         for statement, values in zip(statements, bound, strict=True)
     ]
     pgconn.pipeline_sync()
-    return Group(statements, names)
+    return Group(statements, names, len(forgotten))
 
 
 def _send(
@@ -141,7 +162,7 @@ def _send(
         sql = numbered(statement.sql)
         pgconn.send_query_params(sql, values, param_formats=formats, result_format=_BINARY)
         return None
-    known = session.prepared.get(statement.sql)
+    known = session.name_of(statement.sql)
     name = known or f"hc_{next(_numbers)}".encode()
     if known is None:
         pgconn.send_prepare(name, numbered(statement.sql))

@@ -121,3 +121,24 @@ def _direct(scope: Scope):  # type: ignore[no-untyped-def]  # a context manager
 def _dates(scope: Scope) -> int:
     with tenant_scope(scope):
         return int(execute([Statement("SELECT count(*) FROM fhir_date")])[0][0][0])
+
+
+@pytest.mark.django_db
+def test_of_too_many_prepared_statements_the_one_at_rest_is_let_go(
+    in_riverside: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("healthcloud.tenancy.pipeline.MAX_PREPARED", 3)
+    session = connection.session()  # type: ignore[attr-defined]  # our backend
+    execute([Statement("DEALLOCATE ALL")])
+    session.prepared.clear()
+    session.forgotten.clear()
+
+    def ask(number: int) -> list[list[tuple[object, ...]]]:
+        return execute([Statement(f"SELECT {number}", prepare=True)])
+
+    for number in (1, 2, 3, 1, 4, 5):
+        assert ask(number) == [[(number,)]]
+    assert list(session.prepared) == ["SELECT 1", "SELECT 4", "SELECT 5"]
+    [[(kept,)]] = execute([Statement("SELECT count(*) FROM pg_prepared_statements")])
+    assert kept == 3
+    assert ask(2) == [[(2,)]]
