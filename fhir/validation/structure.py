@@ -73,9 +73,10 @@ class _Fault:
             return True
         if name == "Required" and isinstance(self.value, dict):
             missing = self.kind.property
-            return bool(self.value.get(f"_{missing}")) or self._is_unnamed_display(missing)
+            extended = _is_extended(self.value.get(f"_{missing}"))
+            return extended or self._is_unnamed_display(missing)
         if name == "AnyOf" and "x-keys" in self.schema:
-            return any(self.value.get(f"_{key}") for key in self.schema["x-keys"])
+            return any(_is_extended(self.value.get(f"_{key}")) for key in self.schema["x-keys"])
         if self.value is None and len(self.place) > 1 and isinstance(self.place[-1], int):
             return self._has_shadow(int(self.place[-1]))
         return False
@@ -89,7 +90,7 @@ class _Fault:
     def _has_shadow(self, index: int) -> bool:
         owner = _value_at(self.resource, self.place[:-2])
         shadows = owner.get(f"_{self.place[-2]}") if isinstance(owner, dict) else None
-        return isinstance(shadows, list) and len(shadows) > index and bool(shadows[index])
+        return isinstance(shadows, list) and len(shadows) > index and _is_extended(shadows[index])
 
     def expression(self, *more: str) -> str:
         return expression_at(self.resource_type, [*self.place, *more])
@@ -197,6 +198,12 @@ class _Fault:
             f"{', '.join(found)}: keep one of them."
         )
         yield self._issue("structure", text, name.removesuffix("[x]"))
+
+
+def _is_extended(shadow: Json) -> bool:
+    """Say whether what stands beside a primitive stands for its value: an id alone does not."""
+    shadows = shadow if isinstance(shadow, list) else [shadow]
+    return any(isinstance(one, dict) and bool(one.keys() - {"id"}) for one in shadows)
 
 
 def _at(schema: Schema, path: list[str | int]) -> Schema:

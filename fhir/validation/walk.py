@@ -22,6 +22,7 @@ Node = dict[str, Any]
 Place = tuple[str | int, ...]
 
 _INLINE = {"BackboneElement", "Element"}
+_WHOLE = frozenset({"integer", "positiveInt", "unsignedInt"})
 _EMPTY = Rule(
     lambda node, context: False,
     "An element has a value or children, not only an id: remove it, or complete it.",
@@ -97,6 +98,9 @@ def _rules_of(type_name: str, path: str, children: tuple[Element, ...]) -> tuple
     rules: tuple[Rule, ...] = ()
     for name in _lineage(type_name) if not path else (type_name,):
         rules += rules_at(name, path)
+    whole = tuple(k for element in children for k, kind in element.json_names() if kind in _WHOLE)
+    if whole:
+        rules += (_whole_rule(whole),)
     for element in children:
         if not element.is_choice and element.types and element.types[0] in PRIMITIVES:
             rules += rules_at(type_name, element.path)
@@ -144,6 +148,27 @@ def _canonical_rule(targets: tuple[str, ...], name: str) -> Rule:
         f"{name} may name {', '.join(targets)} only: correct its url.",
         key="canonical target",
     )
+
+
+@cache
+def _whole_rule(names: tuple[str, ...]) -> Rule:
+    """The schema takes 1.0 for a whole number; R4's integers have no fraction and no exponent."""
+    return Rule(
+        partial(_are_whole, names),
+        f"{' and '.join(names)} must be written as whole numbers, without point and exponent.",
+        key="integer",
+    )
+
+
+def _are_whole(names: tuple[str, ...], node: Node, _: Context) -> bool:
+    for name in names:
+        if name in node:
+            value = node[name]
+            if isinstance(value, float):
+                return False
+            if isinstance(value, list) and any(isinstance(one, float) for one in value):
+                return False
+    return True
 
 
 @cache

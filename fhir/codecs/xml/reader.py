@@ -21,7 +21,7 @@ from healthcloud.errors import BadRequest
 _WHOLE: Final = frozenset({"integer", "positiveInt", "unsignedInt"})
 _SPACE: Final = " \t\r\n"
 _INTEGER: Final = re.compile(r"[+]?(-?(?:0|[1-9][0-9]*))")
-_DECIMAL: Final = re.compile(r"[+]?(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
+_DECIMAL: Final = re.compile(r"(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
 _SCHEMA_LOCATION: Final = "http://www.w3.org/2001/XMLSchema-instance schemaLocation"
 _UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 

@@ -382,3 +382,18 @@ def test_preloading_compiles_schemas_and_rules_of_every_type(monkeypatch):
     monkeypatch.setattr("fhir.validation.resources.resource_types", lambda: types)
     preload()
     assert validate({"resourceType": "Basic", "code": {"text": "x"}}) == []
+
+
+@pytest.mark.parametrize("value", [1.0, -0.0, 2e0])
+def test_whole_numbers_have_neither_point_nor_exponent(value):
+    observation = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    assert validate({**observation, "valueInteger": int(value)}) == []
+    [issue] = validate({**observation, "valueInteger": value})
+    assert "valueInteger must be written as whole number" in issue.diagnostics
+
+
+def test_an_id_alone_stands_for_no_value():
+    alone = {"resourceType": "Observation", "_status": {"id": "s"}, "code": {"text": "x"}}
+    assert [issue.expression for issue in validate(alone)] == ["Observation.status"]
+    names = {"given": ["a", None], "_given": [None, {"id": "g"}]}
+    assert not is_valid({"resourceType": "Patient", "name": [names]})
