@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any, Final
 
 from fhir.definitions import core_resource, type_number
+from fhir.fhirpath import Budget
 from fhir.sql import fetch
 from fhir.terminology import NotComputable, TooCostly, UnknownCanonical, is_member
 from fhir.terminology.canonical import find_resource, split
@@ -23,6 +24,8 @@ _STAMP: Final = (
     " FROM fhir_resource WHERE project = %s::integer AND rtype = %s::smallint"
 )
 _KEPT: Final = 16
+_MAX_WORK: Final = 2_000_000
+_MAX_SECONDS: Final = 5.0
 
 Known = tuple[dict[str, dict[str, Any] | None], dict[str, Shape | None]]
 _known: "OrderedDict[tuple[object, ...], Known]" = OrderedDict()
@@ -30,9 +33,10 @@ _lock: Final = Lock()
 
 
 class ProjectLibrary:
-    """What calls look up, each canonical once as long as no StructureDefinition changes."""
+    """What one call looks up, each canonical once as long as no StructureDefinition changes."""
 
     def __init__(self) -> None:
+        self.budget = Budget(_MAX_WORK, _MAX_SECONDS)
         self._definitions, self._shapes = _looked_up()
         self._systems: dict[str, frozenset[str]] = {}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import DecimalException
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from fhir.fhirpath.compiling import compile_tree
 from fhir.fhirpath.equality import truth
@@ -75,9 +75,14 @@ class Path:
         return [to_json(item) for item in self.evaluate([whole], scope)]
 
 
+_LONGEST: Final = 20_000
+
+
 @lru_cache(maxsize=4096)
 def compile_path(text: str) -> Path:
-    """Return a compiled expression; raise FhirPathError, or OverBudget for its depth."""
+    """Return a compiled expression; raise FhirPathError, or OverBudget for its size."""
+    if len(text) > _LONGEST:
+        raise OverBudget
     try:
         tree = parse(text)
         return Path(text, tree, compile_tree(tree))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fhir.fhirpath import (
-    Budget,
     FhirPathError,
     Node,
     OverBudget,
@@ -23,8 +22,7 @@ from fhir.validation.profiles.library import Library
 from fhir.validation.profiles.shapes import Constraint
 from fhir.validation.references import entry_types, literal_type
 
-MAX_WORK: Final = 400_000
-MAX_SECONDS: Final = 2.0
+Json = Any  # a parsed JSON value, of whatever shape it came
 Conforms = Callable[[Item, str], bool | None]
 
 # Expressions whose text fails where the invariant holds, in the form that HL7's validator gives
@@ -37,11 +35,25 @@ _CORRECTED: Final[Mapping[str, str]] = {
 
 
 class Invariants:
-    """The invariants of one validation, within one budget."""
+    """The invariants of one validation, within the budget of its library."""
 
     def __init__(self, library: Library, conforms: Conforms) -> None:
         self.library, self.conforms_to = library, conforms
-        self.budget = Budget(MAX_WORK, MAX_SECONDS)
+        self._entries: dict[int, tuple[Json, dict[str, Json], Mapping[str, str]]] = {}
+
+    def entries(self, root: dict[str, Json]) -> tuple[dict[str, Json], Mapping[str, str]]:
+        """Return the resources of a Bundle by full url, and their types; they are read once."""
+        known = self._entries.get(id(root))
+        if known is None:
+            listed = root.get("entry") if root.get("resourceType") == "Bundle" else None
+            resources = {
+                entry["fullUrl"]: entry.get("resource")
+                for entry in (listed if isinstance(listed, list) else ())
+                if isinstance(entry, dict) and isinstance(entry.get("fullUrl"), str)
+            }
+            known = (root, resources, entry_types(root))
+            self._entries[id(root)] = known
+        return known[1], known[2]
 
     def finding(self, item: Item, constraint: Constraint) -> tuple[Severity, str, str] | None:
         """Return (severity, code, text) of what there is to say, None where the invariant holds."""
@@ -68,7 +80,8 @@ class Invariants:
             "context": focus,
         }
         environment = _Surroundings(self, item.source)
-        scope = Scope(variables, budget=self.budget, environment=environment, names="known")
+        budget = self.library.budget
+        scope = Scope(variables, budget=budget, environment=environment, names="known")
         return truth(path.evaluate(focus, scope)) is True
 
 
@@ -94,11 +107,11 @@ class _Surroundings:
         root = self.source.root
         if reference == "#":
             return node_of(root)
-        for entry in root.get("entry", ()) if root.get("resourceType") == "Bundle" else ():
-            if isinstance(entry, dict) and entry.get("fullUrl") == reference:
-                inner = entry.get("resource")
-                return node_of(inner, node_of(root)) if isinstance(inner, dict) else None
-        context = Context(self.source.resource, root, entry_types(root))
+        resources, types = self.invariants.entries(root)
+        inner = resources.get(reference)
+        if isinstance(inner, dict):
+            return node_of(inner, node_of(root))
+        context = Context(self.source.resource, root, types)
         kind = literal_type(reference, context)
         return None if kind is None else node_of({"resourceType": kind})
 

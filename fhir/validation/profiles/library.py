@@ -2,11 +2,17 @@
 
 from typing import Any, Protocol
 
+from fhir.fhirpath import Budget
 from fhir.validation.profiles.shapes import Shape
 
 
 class Library(Protocol):
-    """Profiles and terminology as the caller's project knows them."""
+    """Profiles and terminology as the caller's project knows them.
+
+    `budget` is what all invariants of one call may take together.
+    """
+
+    budget: Budget
 
     def definition(self, canonical: str) -> dict[str, Any] | None:
         """Return the StructureDefinition of a canonical url, None where it is not known."""

@@ -124,6 +124,7 @@ def test_the_number_of_arguments_is_checked() -> None:
         "'a'.replaceMatches('a', '" + "b" * 500 + "')" * 3 + ".length()" + ".power(99999999)",
         "10.power(10.power(9))",
         "(" * 70 + "1" + ")" * 70,
+        "1 + " * 9_000 + "1",
         "descendants().select(%resource.descendants()).count()" * 1,
     ],
 )
