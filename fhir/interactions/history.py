@@ -23,7 +23,7 @@ class HistoryOptions(TypedDict):
     """What a request may ask of a history."""
 
     since: datetime | None
-    at: datetime | None
+    at: tuple[datetime, datetime] | None
     count: int
     after: int | None
     oldest_first: bool
@@ -60,15 +60,16 @@ def history(
     resource_type: str | None = None,
     id: str | None = None,
     since: datetime | None = None,
-    at: datetime | None = None,
+    at: tuple[datetime, datetime] | None = None,
     count: int = 50,
     after: int | None = None,
     oldest_first: bool = False,
 ) -> HistoryPage:
     """Return versions of an id, a type or (without both) the project, newest first.
 
-    `since` keeps what was written then or later, `at` what was current at that moment; `after`
-    is the `next_after` of the page before. Raises ResourceNotFound for an id that never was.
+    `since` keeps what was written then or later, `at` what was current at some moment of a
+    period, its end exclusive; `after` is the `next_after` of the page before. Raises
+    ResourceNotFound for an id that never was.
     """
     _, project = active_project()
     where, params = ["h.project = %s::integer"], [project]
@@ -84,7 +85,7 @@ def history(
     if since is not None:
         conditions.add("h.updated >= %s::timestamptz", since)
     if at is not None:
-        conditions.add(_CURRENT_AT, at, at)
+        conditions.add(_CURRENT_AT, at[1], at[0])
     total = Statement(
         f"SELECT count(*) FROM fhir_history h WHERE {conditions.sql}", [*conditions.params]
     )
@@ -115,7 +116,7 @@ def read_options(query: Mapping[str, str]) -> HistoryOptions:
         raise SearchRefused("A history is sorted by -_lastUpdated or _lastUpdated.", param="_sort")
     return {
         "since": _moment(query.get("_since"), "_since"),
-        "at": _moment(query.get("_at"), "_at"),
+        "at": _period(query.get("_at"), "_at"),
         "count": min(_whole(query.get("_count"), "_count", 50), MAX_COUNT),
         "after": _whole(query.get("_after"), "_after", 0) or None,
         "oldest_first": sort == "_lastUpdated",
@@ -131,10 +132,16 @@ def _whole(text: str | None, name: str, default: int) -> int:
 
 
 def _moment(text: str | None, name: str) -> datetime | None:
+    found = _period(text, name)
+    return None if found is None else found[0]
+
+
+def _period(text: str | None, name: str) -> tuple[datetime, datetime] | None:
+    """Return the time that a date, dateTime or instant stands for, its end exclusive."""
     if text is None:
         return None
     try:
-        return date_range(text.replace(" ", "+"))[0]
+        return date_range(text.replace(" ", "+"))
     except (ValueError, OverflowError):
         raise SearchRefused(f"`{name}` must be an instant.", param=name) from None
 
@@ -145,7 +152,7 @@ _AFTER_DELETION = (
     " AND before.content IS NULL)"
 )
 _CURRENT_AT = (
-    "h.updated <= %s::timestamptz AND NOT EXISTS (SELECT 1 FROM fhir_history later"
+    "h.updated < %s::timestamptz AND NOT EXISTS (SELECT 1 FROM fhir_history later"
     " WHERE later.project = h.project AND later.rtype = h.rtype AND later.rid = h.rid"
     " AND later.version > h.version AND later.updated <= %s::timestamptz)"
 )

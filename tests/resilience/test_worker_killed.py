@@ -27,12 +27,12 @@ LEASE_SECONDS = 2
 STEPS = 400
 
 
-def _start_worker() -> subprocess.Popen[str]:
+def _start_worker(*queues: str) -> subprocess.Popen[str]:
     owner = settings.DATABASE_OWNER
     login = f"{quote(str(owner['USER']))}:{quote(str(owner['PASSWORD']))}"
     url = f"postgresql://{login}@{owner['HOST']}:{owner['PORT']}/{owner['NAME']}"
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.resilience.worker_process"],
+        [sys.executable, "-m", "tests.resilience.worker_process", *queues],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": url, "HEALTHCLOUD_LEASE_SECONDS": str(LEASE_SECONDS)},
         stdout=subprocess.PIPE,
@@ -45,12 +45,12 @@ def _start_worker() -> subprocess.Popen[str]:
 
 
 @pytest.fixture
-def start_worker() -> Iterator[Callable[[], subprocess.Popen[str]]]:
+def start_worker() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start worker processes that are gone after the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start() -> subprocess.Popen[str]:
-        started.append(_start_worker())
+    def start(*queues: str) -> subprocess.Popen[str]:
+        started.append(_start_worker(*queues))
         return started[-1]
 
     yield start
@@ -75,7 +75,7 @@ def _definition() -> dict[str, object]:
     return {"slug": "long", "name": "Long", "steps": steps}
 
 
-def _wait_for(condition: Callable[[], bool], seconds: float) -> float:
+def wait_for(condition: Callable[[], bool], seconds: float) -> float:
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds, "it did not happen in time"
@@ -104,15 +104,15 @@ def test_another_worker_takes_over_and_no_effect_is_lost_or_doubled(
             return queries.run(run.id).final
 
     first = start_worker()
-    _wait_for(lambda: finished_steps() >= 3, 20)
+    wait_for(lambda: finished_steps() >= 3, 20)
     first.send_signal(how)
     done = finished_steps()
     assert done < STEPS
     start_worker()
-    _wait_for(lambda: finished_steps() > done + 1, LEASE_SECONDS + 4)
+    wait_for(lambda: finished_steps() > done + 1, LEASE_SECONDS + 4)
     if how == signal.SIGSTOP:
         first.send_signal(signal.SIGCONT)  # it wakes past its lease and must not commit
-    _wait_for(is_over, 60)
+    wait_for(is_over, 60)
     with tenant_scope(live_tenant):
         from fhir.search import search
 

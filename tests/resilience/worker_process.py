@@ -1,4 +1,4 @@
-"""A worker process of its own for tests that kill it: drains the queue of steps for ever."""
+"""A worker process of its own for tests that kill it: drains queues (steps) for ever."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ def main() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while True:
-        worker.drain(["steps"], limit=100)
+        worker.drain(sys.argv[1:] or ["steps"], limit=100)
         time.sleep(0.05)
 
 

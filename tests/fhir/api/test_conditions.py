@@ -209,6 +209,7 @@ def test_a_history_since_and_at(alice_client: APIClient) -> None:
         (f"_since={year + 1}-01-01T00:00:00Z", []),
         ("_at=2100-01-01", ["2"]),
         ("_at=1999", []),
+        (f"_at={datetime.now(UTC):%Y}", ["2", "1"]),
     ):
         for path in (PATH, "/v1/fhir/Patient", "/v1/fhir"):
             found = alice_client.get(f"{path}/_history?{query}").json()
