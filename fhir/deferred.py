@@ -15,7 +15,7 @@ from fhir.api.entries import EntryCalls
 from fhir.api.outcomes import outcome_of
 from fhir.documents import JsonObject, ParsedResource, instant, parse
 from fhir.interactions.batch import batch
-from fhir.interactions.bundle import Answer, Entry, response_bundle
+from fhir.interactions.bundle import Answer, Entry, changed_by, response_bundle
 from fhir.interactions.provenance import read_provenance, record_provenance
 from fhir.interactions.transaction import transaction
 from healthcloud.actors import Actor
@@ -69,7 +69,7 @@ def answer_bundle(job: jobs.Job, now: datetime) -> jobs.Step:
             permit=_permit,
             operate=calls,
         )
-    _record_provenance(job, [answer.location for answer in answers if answer.is_new], now)
+    _record_provenance(job, changed_by(answers), now)
     _write_output(job, kind, answers)
     address, base = str(job.request["base"]), f"{job.request['base']}/_jobs/{job.id}"
     return jobs.Finished(

@@ -25,6 +25,7 @@ from fhir.api.negotiation import (
     preferences,
 )
 from fhir.api.outcomes import information, outcome_of
+from fhir.api.packing import unpack
 from fhir.codecs.xml import from_xml, to_xml
 from fhir.documents import JsonObject, parse
 from fhir.errors import NotSupported
@@ -89,6 +90,7 @@ class FhirView(PlatformView):
         except NotAcceptable as error:
             refusal = error
         super().initial(request, *args, **kwargs)
+        unpack(request._request)
         self._require_verb()
         if self._principal is not None and self._principal.is_narrowed:
             self._narrow(self._principal)

@@ -181,13 +181,14 @@ def _patch(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
 def _delete(entry: Entry, *, actor: Actor, now: datetime) -> Answer:
     kind, if_match = entry.resource_type, entry.if_match
     if entry.id is not None:
-        return answer_deleted(
-            delete(resource_type=kind, id=entry.id, actor=actor, now=now, if_match=if_match)
-        )
+        version = delete(resource_type=kind, id=entry.id, actor=actor, now=now, if_match=if_match)
+        name = f"{kind}/{entry.id}/_history/{version}"
+        return answer_deleted(version, *((name,) if version else ()))
     gone = delete_where(
         resource_type=kind, criteria=entry.query, actor=actor, now=now, if_match=if_match
     )
-    return answer_deleted(gone[0].version if len(gone) == 1 else None)
+    changed = (deletion.versioned_reference for deletion in gone)
+    return answer_deleted(gone[0].version if len(gone) == 1 else None, *changed)
 
 
 _WRITES: dict[str, Callable[..., Answer]] = {

@@ -4,7 +4,7 @@ https://hl7.org/fhir/R4/http.html#transaction
 """
 
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -80,8 +80,8 @@ class Answer:
     last_modified: str = ""
     outcome: JsonObject | None = None
     is_read: bool = False
-    is_new: bool = False
-    """Whether the entry made the version at `location`."""
+    changed: tuple[str, ...] = ()
+    """The versions that the entry made, deletions included: `Type/id/_history/version`."""
 
 
 Operate = Callable[[Entry], Answer]
@@ -241,13 +241,19 @@ def answer_written(resource: StoredResource) -> Answer:
         location=resource.versioned_reference,
         etag=resource.etag,
         last_modified=instant(resource.updated_at),
-        is_new=resource.is_new,
+        changed=(resource.versioned_reference,) if resource.is_new else (),
     )
 
 
-def answer_deleted(version: int | None) -> Answer:
-    """Return the answer to a delete."""
-    return Answer(status="204 No Content", etag=f'W/"{version}"' if version else "")
+def answer_deleted(version: int | None, *changed: str) -> Answer:
+    """Return the answer to a delete, with the deletions that it made."""
+    etag = f'W/"{version}"' if version else ""
+    return Answer(status="204 No Content", etag=etag, changed=changed)
+
+
+def changed_by(answers: Iterable[Answer]) -> list[str]:
+    """Return the versions that entries made."""
+    return [reference for answer in answers for reference in answer.changed]
 
 
 def response_bundle(kind: str, answers: list[Answer], *, wish: str = "representation") -> bytes:

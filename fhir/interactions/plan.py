@@ -63,6 +63,8 @@ class Plan:
     """Positions of updates whose condition matches nothing."""
     more: list[Entry] = field(default_factory=list)
     """Deletes that stand for one entry whose condition matches several; positions below 0."""
+    origins: dict[int, int] = field(default_factory=dict)
+    """Position of the entry that each of them stands for."""
     answers: dict[int, Answer] = field(default_factory=dict)
     """Answers by position."""
 
@@ -242,6 +244,7 @@ def _identify_delete(entry: Entry, plan: Plan) -> None:
         plan.keys[one.position] = (entry.resource_type, match.id)
         if one is not entry:
             plan.more.append(one)
+            plan.origins[one.position] = entry.position
 
 
 def _plan_write(entry: Entry, rid: str, plan: Plan) -> None:

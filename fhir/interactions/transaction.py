@@ -100,7 +100,17 @@ def _run(entries: list[Entry], write: Write, now: datetime, operate: Operate) ->
         if not entry.is_write:
             with naming(entry):
                 plan.answers[entry.position] = _read(entry, plan, operate)
+    for entry in plan.more:
+        _add_to(plan, entry)
     return [plan.answers[entry.position] for entry in entries]
+
+
+def _add_to(plan: Plan, one: Entry) -> None:
+    """Let the entry whose condition matched several say what this one of them changed."""
+    position = plan.origins[one.position]
+    whole = plan.answers[position]
+    changed = (*whole.changed, *plan.answers[one.position].changed)
+    plan.answers[position] = replace(whole, changed=changed)
 
 
 def _order(entry: Entry) -> int:
@@ -137,7 +147,7 @@ def _write(ordered: list[Entry], plan: Plan) -> None:
         condition = condition_of(entry)
         if entry.position not in plan.answers and condition is not None:
             made = plan.answers[plan.found[normal(condition)]]
-            plan.answers[entry.position] = replace(made, status="200 OK", is_new=False)
+            plan.answers[entry.position] = replace(made, status="200 OK", changed=())
 
 
 def _version(entry: Entry, row: CurrentRow | None, plan: Plan) -> NewVersion | None:
@@ -151,7 +161,8 @@ def _version(entry: Entry, row: CurrentRow | None, plan: Plan) -> NewVersion | N
             plan.answers[entry.position] = answer_deleted(row.version if row else None)
             return None
         version = plan.write.deletion_of(resource_type, rid, living)
-        plan.answers[entry.position] = answer_deleted(version.version)
+        name = f"{resource_type}/{rid}/_history/{version.version}"
+        plan.answers[entry.position] = answer_deleted(version.version, name)
         return version
     if entry.method == "PUT":
         check_if_none_match(entry.if_none_match, living.version if living else None)

@@ -18,7 +18,7 @@ from fhir.definitions import is_resource_type
 from fhir.documents import JsonObject, parse
 from fhir.errors import InvalidBundle, NotSupported, UnknownResourceType
 from fhir.interactions.batch import batch
-from fhir.interactions.bundle import Entry, read_entries, response_bundle
+from fhir.interactions.bundle import Entry, changed_by, read_entries, response_bundle
 from fhir.interactions.transaction import transaction
 from fhir.operations.registry import R4_OPERATIONS, named, where
 from fhir.search.several import types_named
@@ -75,7 +75,7 @@ class SystemView(FhirView):
                 permit=self.permit,
                 operate=self.calls,
             )
-        self.record_provenance([answer.location for answer in answers if answer.is_new])
+        self.record_provenance(changed_by(answers))
         wish = self.prefer.get("return", "representation")
         return self.answer(response_bundle(f"{kind}-response", answers, wish=wish))
 

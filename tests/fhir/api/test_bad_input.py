@@ -1,5 +1,6 @@
 """Bad input is refused, never a fault of ours, and changes nothing."""
 
+import gzip
 import json
 import string
 from collections.abc import Callable
@@ -169,3 +170,22 @@ def test_any_bytes(ask: Callable[..., int], body: bytes, kind: str) -> None:
 def test_any_history(client: APIClient, value: str, name: str) -> None:
     for path in ("/v1/fhir/_history", "/v1/fhir/Patient/a/_history"):
         assert client.get(path, {name: value}).status_code in {200, 400}
+
+
+def test_packed_bodies_are_unpacked_within_limits(alice_client: APIClient) -> None:
+    body = json.dumps({"resourceType": "Patient", "active": True}).encode()
+    packed = gzip.compress(body)
+
+    def send(content: bytes, encoding: str = "gzip") -> int:
+        headers = {"Content-Encoding": encoding}
+        answer = alice_client.post(
+            "/v1/fhir/Patient", content, content_type="application/fhir+json", headers=headers
+        )
+        return int(answer.status_code)
+
+    assert send(packed) == 201
+    assert send(body, "identity") == 201
+    assert send(body) == send(packed[:-4]) == 400
+    assert send(packed, "br") == 415
+    assert send(gzip.compress(b" " * (17 * 1024 * 1024))) == 413
+    assert alice_client.get("/v1/fhir/Patient?_summary=count").json()["total"] == 2

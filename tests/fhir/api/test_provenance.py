@@ -100,3 +100,19 @@ def test_it_names_what_a_condition_deleted(alice_client: APIClient) -> None:
     assert targets(alice_client) == [["Patient/a/_history/2"]]
     assert alice_client.delete(where, headers=HEADER).status_code == 200
     assert len(targets(alice_client)) == 1
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_it_names_what_a_bundle_deleted_and_no_more(alice_client: APIClient, kind: str) -> None:
+    put(alice_client, {})
+    entries = [
+        entry("DELETE", "Patient?family=Abt"),
+        entry("DELETE", "Patient/never-was"),
+        entry("GET", "Patient?family=Abt"),
+        entry("PUT", "Patient/b", {**PATIENT, "id": "b"}),
+    ]
+    bundle = json.dumps({"resourceType": "Bundle", "type": kind, "entry": entries})
+    answer = alice_client.post("/v1/fhir", bundle, content_type=FHIR, headers=HEADER)
+    assert answer.status_code == 200, answer.content
+    [found] = targets(alice_client)
+    assert sorted(found) == ["Patient/a/_history/2", "Patient/b/_history/1"]
