@@ -11,9 +11,10 @@ from fhir import store
 from fhir.api.access import require_subscription, require_verb
 from fhir.api.outcomes import information
 from fhir.definitions import is_resource_type
-from fhir.documents import JsonObject
+from fhir.documents import JsonObject, from_dict
 from fhir.graphql.errors import InvalidQuery
 from fhir.operations.operation import Call
+from fhir.writing import refuse_invalid
 
 _VERBS: Final = {"Create": "c", "Update": "u", "Delete": "d"}
 _TAKEN: Final = {"Create": {"resource"}, "Update": {"id", "resource"}, "Delete": {"id"}}
@@ -38,7 +39,9 @@ class Mutations:
         if not isinstance(resource, dict):
             raise InvalidQuery("`resource` is an object.", param="resource")
         resource = {"resourceType": resource_type, **resource}
-        require_subscription(self.call.principal, resource)
+        if resource_type == "Subscription":
+            refuse_invalid(from_dict(resource))  # what is read below must be there
+            require_subscription(self.call.principal, resource)
         if kind == "Create":
             written = store.create(
                 resource=resource, resource_type=resource_type, actor=self.call.actor,

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from fhir.bundles import scored_set
-from fhir.documents import JsonObject
+from fhir.documents import JsonObject, from_dict
 from fhir.errors import ResourceMismatch
 from fhir.operations.operation import HL7, Call, Operation
 from fhir.operations.parameters import InvalidParameter
 from fhir.search.extractors import fold
 from fhir.search.service import search
 from fhir.stored import StoredResource
+from fhir.writing import refuse_invalid
 
 GRADE: Final = "http://hl7.org/fhir/StructureDefinition/match-grade"
 CERTAIN: Final = 0.95
@@ -212,10 +213,7 @@ def _wanted(call: Call) -> JsonObject:
         raise InvalidParameter("Send the Patient as `resource`.", param="resource")
     if wanted.get("resourceType") != "Patient":
         raise ResourceMismatch("`resource` must be a Patient.", param="resource")
-    for member in ("identifier", "name", "telecom", "address"):
-        values = wanted.get(member, [])
-        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-            raise InvalidParameter(f"`{member}` is an array of objects.", param=member)
+    refuse_invalid(from_dict(wanted))
     return wanted
 
 

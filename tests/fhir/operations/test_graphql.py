@@ -219,6 +219,7 @@ def test_a_mutation_writes_all_or_nothing(ann: APIClient) -> None:
         'PatientCreate(resource: {resourceType: "Observation"}) { location }',
         "PatientCreate { location }",
         "PatientMerge(id: 1) { location }",
+        "SubscriptionCreate(resource: {}) { location }",
         "PatientCreate(resource: {active: true}) { nothing }",
         'PatientUpdate(id: "ann", resource: {id: "other"}) { location }',
     ):

@@ -74,3 +74,19 @@ def test_scores_fall_with_what_differs() -> None:
     assert (grade(same), grade(none)) == ("certain", "certainly-not")
     shared = {"identifier": [{"system": "urn:mrn", "value": "7"}]}
     assert score({**ANN, **shared}, {**stranger, **shared}) == 0.6
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"name": [{"family": [1]}]},
+        {"birthDate": 5},
+        {"telecom": [{"value": {}}]},
+        {"identifier": [{"value": []}]},
+        {"name": "Abt"},
+    ],
+)
+def test_someone_who_is_no_valid_patient_is_refused(ann: APIClient, broken: object) -> None:
+    given = {"resourceType": "Patient", **broken}  # type: ignore[dict-item]
+    answer = post(ann, "Patient/$match", given)
+    assert (answer.status_code, answer.json()["resourceType"]) == (422, "OperationOutcome")
