@@ -12,7 +12,7 @@ import orjson
 
 from fhir import jobs
 from fhir.bulk.associated import wanted_of
-from fhir.bulk.patients import of_patients
+from fhir.bulk.patients import SUPPORTING, of_patients, referred_to
 from fhir.definitions import type_number
 from fhir.documents import JsonObject
 from fhir.search.clause import Clause, all_of, any_of
@@ -126,7 +126,8 @@ def _condition(request: JsonObject, name: str, context: SearchContext) -> Clause
     if queries:
         parts.append(any_of([matching(parse(name, q, strict=True), context) for q in queries]))
     if request["level"] != "system":
-        parts.append(of_patients(name, request.get("patients")))
+        belongs = referred_to if name in SUPPORTING else of_patients
+        parts.append(belongs(name, request.get("patients")))
     return all_of(parts)
 
 

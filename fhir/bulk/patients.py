@@ -1,11 +1,20 @@
 """Whose data is meant: all patients, some, or the members of a group."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from fhir import hashes, store
-from fhir.definitions import compartment_parameters
+from fhir.definitions import compartment_parameters, reference_parameters
 from fhir.operations.parameters import InvalidParameter
-from fhir.search.clause import Clause, any_of, has_any_token
+from fhir.search.clause import Clause, any_of, array, has_any_token
+
+SUPPORTING: Final = frozenset(
+    {
+        *("HealthcareService", "Location", "Medication", "Organization", "Practitioner"),
+        *("PractitionerRole", "Substance"),
+    }
+)
+"""Types of no patient that come along where something of a patient refers to them."""
 
 
 def of_patients(name: str, patients: Sequence[str] | None) -> Clause:
@@ -24,6 +33,21 @@ def of_patients(name: str, patients: Sequence[str] | None) -> Clause:
     if name != "Patient":
         return refers
     return any_of([Clause("r.rid = ANY(%b::text[])", (list(patients),)), refers])
+
+
+def referred_to(name: str, patients: Sequence[str] | None) -> Clause:
+    """Return the condition that something of a patient, or of these, refers to a row of a type."""
+    salts = array(hashes.param_salt(*parameter) for parameter in reference_parameters(name))
+    whose = Clause("x.patient IS NOT NULL")
+    if patients is not None:
+        keys = array(hashes.self_hash("Patient", rid) for rid in patients)
+        whose = Clause("x.patient = ANY(%s::bigint[])", (keys,))
+    return Clause(
+        "EXISTS (SELECT 1 FROM fhir_resource x WHERE x.project = r.project"
+        f" AND x.content IS NOT NULL AND {whose.sql}"
+        " AND x.tokens && ARRAY(SELECT r.self # s.salt FROM unnest(%s::bigint[]) AS s(salt)))",
+        (*whose.params, salts),
+    )
 
 
 def members_of(group_id: str) -> list[str]:

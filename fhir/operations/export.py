@@ -7,7 +7,7 @@ import orjson
 from fhir import jobs
 from fhir.bulk.associated import KINDS, LATEST, RELEVANT
 from fhir.bulk.exporting import KIND, take_snapshot
-from fhir.bulk.patients import members_of, patient_id
+from fhir.bulk.patients import SUPPORTING, members_of, patient_id
 from fhir.bundles import warnings
 from fhir.definitions import compartment_parameters, is_resource_type, resource_types
 from fhir.documents import JsonObject, instant
@@ -86,7 +86,7 @@ def _types(call: Call) -> list[str]:
     within = set(resource_types())
     if call.level != "system":
         codes = {name for name in within if compartment_parameters("Patient").get(name)}
-        within = codes | {"Patient"}
+        within = codes | {"Patient"} | SUPPORTING
     asked = call.parameters.texts("_type", commas=True)
     for name in asked:
         if not is_resource_type(name):

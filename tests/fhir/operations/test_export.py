@@ -235,6 +235,31 @@ def test_provenances_of_what_is_exported_come_besides(
     assert found == ["Patient/p1", "Patient/p2", *(f"Provenance/{rid}" for rid in expected)]
 
 
+def test_whom_a_patients_record_names_comes_along(
+    client: APIClient, write: Callable[..., None]
+) -> None:
+    write(
+        *({"resourceType": "Practitioner", "id": f"d{n}"} for n in (1, 2, 3)),
+        {**observation("d", "p1"), "performer": [{"reference": "Practitioner/d1"}]},
+        {**observation("e", "p2"), "performer": [{"reference": "Practitioner/d2"}]},
+        {
+            "resourceType": "Patient",
+            "id": "p1",
+            "managingOrganization": {"reference": "Organization/o1"},
+        },
+    )
+    for address, expected in (
+        ("Patient/$export", ["Organization/o1", "Practitioner/d1", "Practitioner/d2"]),
+        ("Group/g1/$export", ["Organization/o1", "Practitioner/d1"]),
+    ):
+        place = kick_off(client, f"{address}?_type=Practitioner,Organization")
+        run_until_idle()
+        assert exported(client, place) == expected
+        place = kick_off(client, address)
+        run_until_idle()
+        assert set(expected) < set(exported(client, place))
+
+
 def test_lenient_clients_are_told_what_was_ignored(client: APIClient) -> None:
     answer = client.get(
         "/v1/fhir/$export?_type=Patient&organizeOutputBy=Patient",
@@ -286,7 +311,7 @@ def test_an_export_that_goes_on_says_how_far_it_is_and_ends_when_told(client: AP
     [
         "$export?_outputFormat=csv",
         "$export?_type=Patients",
-        "Patient/$export?_type=Organization",
+        "Patient/$export?_type=ValueSet",
         "$export?_typeFilter=Observation",
         "$export?_type=Observation&_typeFilter=Observation%3Fcolour%3Dred",
         "$export?_since=yesterday",
