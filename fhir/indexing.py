@@ -156,14 +156,18 @@ def token_forms(value: Token | Reference | Uri) -> Iterator[int]:
     """Yield the hash of every form in which a search may name the value."""
     if isinstance(value, Token):
         if value.code is not None:
-            yield hashes.token_exact(value.system or "", value.code)
-            yield hashes.token_code(value.code)
-            if value.system:
-                yield hashes.token_system(value.system)
+            yield from _coded_forms(value.system or "", value.code)
     elif isinstance(value, Uri):
         yield hashes.uri(value.value)
     else:
         yield from _reference_forms(value)
+
+
+@lru_cache(maxsize=16384)
+def _coded_forms(system: str, code: str) -> tuple[int, ...]:
+    """Return the forms of a token; most codes come again and again."""
+    forms = (hashes.token_exact(system, code), hashes.token_code(code))
+    return (*forms, hashes.token_system(system)) if system else forms
 
 
 def _reference_forms(value: Reference) -> Iterator[int]:

@@ -309,7 +309,8 @@ def string_columns(batch: Sequence[NewVersion]) -> list[object]:
 
 def _array(values: Iterable[float | None]) -> str:
     """Return numbers as an array literal: one parameter type whatever their size."""
-    return "{" + ",".join("NULL" if value is None else repr(value) for value in values) + "}"
+    listed = str(list(values))[1:-1]  # made in C, as most of a large bundle's parameters are
+    return f"{{{listed.replace('None', 'NULL')}}}"
 
 
 def key_hashes(keys: Iterable[tuple[str, str]]) -> list[int]:

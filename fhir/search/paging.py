@@ -9,8 +9,9 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import msgspec
 
@@ -114,4 +115,9 @@ def _typed(value: int | str, sql_type: str) -> object:
 def query_of(request: SearchRequest, cursor: str = "") -> str:
     """Return the query of the first page, or of the page at a cursor."""
     pairs = [*request.used, *request.carried]
-    return urlencode([*pairs, ("_cursor", cursor)] if cursor else pairs)
+    if cursor:
+        pairs.append(("_cursor", cursor))
+    return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in pairs])
+
+
+_quoted: Final = lru_cache(maxsize=4096)(quote_plus)

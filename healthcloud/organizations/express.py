@@ -10,7 +10,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, partial
 from io import BytesIO
@@ -34,7 +34,7 @@ from healthcloud.organizations import usage
 from healthcloud.organizations.authentication import recall_steadily
 from healthcloud.organizations.direct import policy_headers
 from healthcloud.tenancy.awaiting import LoopConnections, run_awaiting
-from healthcloud.tenancy.pipeline import Refused, Statement
+from healthcloud.tenancy.pipeline import Refused, Statement, encoded_value
 from healthcloud.tenancy.scope import DirectEntry, Run, Scope, direct_scope
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,8 @@ class Caller:
         """Return the statement that enters the tenant while the caller may act."""
         if quick not in self.entries:
             entry = DirectEntry(self.scope, self.guard, readonly=False, is_quick=quick)
-            self.entries[quick] = entry.statement()
+            made = entry.statement()
+            self.entries[quick] = replace(made, params=[encoded_value(v) for v in made.params])
         return self.entries[quick]
 
     def standing_headers(self, *, is_secure: bool) -> Headers:

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import psycopg
@@ -130,7 +130,7 @@ def bind(statements: Sequence[Statement]) -> Bound:
     """Return the values of each statement as they are sent; raise for what can't be."""
     bound: Bound = []
     for statement in statements:
-        values = [_bind(value) for value in statement.params]
+        values = [encoded_value(value) for value in statement.params]
         formats = [_BINARY if type(v) is _Packed else _TEXT for v in values]
         bound.append((values, formats))
     return bound
@@ -199,15 +199,19 @@ def _check(result: pq.abc.PGresult) -> None:
 
 
 def _rows(connection: psycopg.Connection[Any], result: pq.abc.PGresult) -> list[Row]:
-    get = result.get_value
-    columns = [(column, _loader(connection, result.ftype(column)))
-               for column in range(result.nfields)]  # fmt: skip
-    return [
-        tuple(
-            None if (value := get(row, column)) is None else load(value) for column, load in columns
+    if not result.ntuples:
+        return []
+    get, numbers = result.get_value, range(result.ntuples)
+    columns: list[Sequence[Any]] = []
+    for column in range(result.nfields):  # column by column: one look at the type of each
+        values = [get(row, column) for row in numbers]
+        load = _loader(connection, result.ftype(column))
+        columns.append(
+            values
+            if load is bytes
+            else [None if value is None else load(value) for value in values]
         )
-        for row in range(result.ntuples)
-    ]
+    return list(zip(*columns, strict=True)) if columns else [()] * result.ntuples
 
 
 @lru_cache(maxsize=4096)
@@ -232,8 +236,10 @@ class _Packed(bytes):
     """A value in PostgreSQL's binary form."""
 
 
-def _bind(value: object) -> bytes | None:
+def encoded_value(value: object) -> bytes | None:
     """Return a value as the server reads it: text, which the statement casts, or an array."""
+    if type(value) is int:
+        return b"%d" % value
     if isinstance(value, str):
         if "\0" in value:
             raise psycopg.DataError("text for PostgreSQL can't hold the character U+0000")
@@ -255,13 +261,12 @@ def _packed(texts: list[str | None]) -> _Packed:
     """Return an array of texts in binary, so that no side escapes or parses quotation marks."""
     parts = [_ARRAY.pack(1, None in texts, _TEXT_OID), _DIMENSION.pack(len(texts), 1)]
     for text in texts:
-        value = _bind(text)
+        value = encoded_value(text)
         parts += (_NULL,) if value is None else (_LENGTH.pack(len(value)), value)
     return _Packed(b"".join(parts))
 
 
-def _integer(value: bytes) -> int:
-    return int.from_bytes(value, "big", signed=True)
+_integer: Final = partial(int.from_bytes, byteorder="big", signed=True)
 
 
 def _moment(value: bytes) -> datetime:
