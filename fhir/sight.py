@@ -53,6 +53,9 @@ CONFORMANCE: Final = frozenset(
 )
 
 
+_EVERYTHING: Final = frozenset({"fhir:read", "fhir:write"})
+
+
 class ScopeTooNarrow(ValidationFailed):
     """A scope names what this server can't hold it to."""
 
@@ -103,11 +106,14 @@ class _Sight:
         )
 
 
-def sight_of(principal: Principal, verbs: str) -> Settings:
-    """Return what narrows a caller for a request that may write by some of `cud`; often nothing."""
-    if not principal.is_narrowed:
-        return ()
-    return _settings(principal.scopes, principal.patient, verbs)
+def sight_of(principal: Principal, verbs: str, *, anyway: bool = False) -> Settings:
+    """Return what narrows a caller for a request that may write by some of `cud`; often nothing.
+
+    `anyway` returns the settings of a caller who is not narrowed, too: all types are within sight.
+    """
+    if principal.is_narrowed:
+        return _settings(principal.scopes, principal.patient, verbs)
+    return _settings(_EVERYTHING, None, verbs) if anyway else ()
 
 
 @lru_cache(maxsize=1024)

@@ -74,8 +74,10 @@ class Write:
         """Return the version that follows the current one, stamped and indexed."""
         resource_type = parsed.resource_type
         if resource_type == _SUBSCRIPTION and self.actor != SYSTEM:
+            from fhir.subscriptions.headers import seal_headers
             from fhir.subscriptions.lifecycle import check
 
+            parsed = seal_headers(parsed, rid=rid)
             check(parsed.data, current)
         number = current.version + 1 if current else 1
         content = stamp(parsed, rid=rid, version=number, updated=self.updated, tags=self.tags)

@@ -27,6 +27,13 @@ from fhir.api.negotiation import (
 from fhir.api.outcomes import information, outcome_of
 from fhir.api.packing import unpack
 from fhir.codecs.xml import from_xml, to_xml
+from fhir.consents import (
+    TREATMENT,
+    consent_settings,
+    purpose_of,
+    record_override,
+    require_break_glass,
+)
 from fhir.documents import JsonObject, parse
 from fhir.errors import NotSupported
 from fhir.interactions.provenance import read_provenance, record_provenance
@@ -68,6 +75,10 @@ class FhirView(PlatformView):
     """Whether an access goes into the trail; not where nothing of a project is shown."""
     implied: ClassVar[Mapping[str, str]] = {}
     """What the address means without naming it, as `resource_type`."""
+    consented: ClassVar[bool] = True
+    """Whether Consents are heeded, in projects that have them enforced."""
+    reason: str = ""
+    """Why the request breaks the glass; empty where it does not."""
     _failure: Exception | None = None
 
     def scope_needed(self, method: str) -> str | None:
@@ -92,7 +103,7 @@ class FhirView(PlatformView):
         super().initial(request, *args, **kwargs)
         unpack(request._request)
         self._require_verb()
-        if self._principal is not None and self._principal.is_narrowed:
+        if self._principal is not None:
             self._narrow(self._principal)
         wanted = request.query_params.get("_format") or request.headers.get("Accept", "")
         if refusal is not None and not self.is_acceptable(wanted):
@@ -121,10 +132,21 @@ class FhirView(PlatformView):
         require_verb(self._principal, access.resource_type, verb)
 
     def _narrow(self, principal: Principal) -> None:
-        """Hold what the request sees and writes to the caller's scopes, in the database."""
+        """Hold what the request sees and writes to scopes and consents, in the database."""
+        headers = self.request._request.META
+        breaks = "HTTP_X_BREAK_GLASS" in headers or "HTTP_PURPOSE_OF_USE" in headers
+        purpose, self.reason = purpose_of(self.request.headers) if breaks else (TREATMENT, "")
+        if self.reason:
+            require_break_glass(principal)
+        enforced = self._project is not None and self._project.enforces_consent
+        held = enforced and self.consented and not self.reason
+        if not held and not principal.is_narrowed:
+            return
         interaction = access_of(self.request._request, self.kwargs, "denied").interaction
         verb = VERB_OF.get(interaction, "cud")
-        sight = sight_of(principal, verb if verb in "cud" else "cud")
+        sight = sight_of(principal, verb if verb in "cud" else "cud", anyway=True)
+        if held:
+            sight += consent_settings(principal, purpose=purpose, now=self.now)
         self.scope = replace(self.scope, sight=sight)
 
     def require_whole(self, what: str) -> None:
@@ -139,6 +161,8 @@ class FhirView(PlatformView):
     def _handle(self, handler: Handler, *args: object, **kwargs: object) -> HttpResponseBase:
         """Call the handler and record what it read, in the same transaction."""
         method = self._method()
+        if self.reason and self.audited:
+            handler = self._overriding(handler)
         if method in self.deferrable and "respond-async" in self.prefer:
             handler = self._later
         if not self.audited or self._principal is None or method not in self.readonly:
@@ -154,6 +178,17 @@ class FhirView(PlatformView):
 
         return super()._handle(read, *args, **kwargs)
 
+    def _overriding(self, handler: Handler) -> Handler:
+        """Return a handler that keeps who broke the glass and why, with what it does."""
+
+        def override(*args: object, **kwargs: object) -> HttpResponseBase:
+            apart = self._method() in self.own_transaction
+            with tenant_scope(self.scope) if apart else nullcontext():
+                record_override(actor=self.actor, reason=self.reason, now=self.now)
+            return handler(*args, **kwargs)
+
+        return override
+
     def _later(self, request: Request, *args: object, **kwargs: object) -> HttpResponseBase:
         """Answer 202 and let a job do what was asked."""
         from fhir.api.later import answer_later  # it knows the views, and they know this one
@@ -164,7 +199,8 @@ class FhirView(PlatformView):
 
     def _record(self, outcome: Outcome) -> None:
         named = {**self.implied, **self.kwargs}
-        self.record_access(access_of(self.request._request, named, outcome))
+        access = access_of(self.request._request, named, outcome)
+        self.record_access(replace(access, purpose=self.reason) if self.reason else access)
 
     def record_access(self, access: Access) -> None:
         """Add an access to the trail of the active tenant."""

@@ -26,7 +26,7 @@ _BACKPORT: Final = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefin
 _JSON: Final = frozenset({"application/fhir+json", "application/json"})
 _CONTENTS: Final = frozenset({"empty", "id-only", "full-resource"})
 _UNWATCHED: Final = frozenset({"Subscription", "AuditEvent"})
-_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}):[ \t]*([\x20-\x7e]{0,2000})")
+_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}):[ \t]*([\x20-\x7e]{0,6000})")
 _OUR_HEADERS: Final = ("host", "content-", "transfer-", "connection", "webhook-", "user-agent")
 _LONGEST: Final = 86400 * 31
 

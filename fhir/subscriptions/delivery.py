@@ -8,7 +8,8 @@ a Bundle, posted to the endpoint.
 from datetime import datetime
 from typing import Final
 
-from fhir.subscriptions import lifecycle, registry
+from fhir.subscriptions import lifecycle, registry, subscribers
+from fhir.subscriptions.headers import open_headers
 from fhir.subscriptions.notifications import notification_bundle
 from fhir.subscriptions.registry import Subscription
 from healthcloud.events.channels import Message
@@ -26,6 +27,9 @@ class SubscriptionChannel:
         """Return the request that carries a handshake, a heartbeat or a range of numbers."""
         subscription = _subscription(delivery.webhook)
         if subscription is None or subscription.status not in {"requested", "active"}:
+            return None
+        for reason in subscribers.ended([subscription], now=now).values():
+            lifecycle.fail(_project(), subscription.id, reason=reason, now=now)
             return None
         if delivery.content in {lifecycle.HANDSHAKE, lifecycle.HEARTBEAT}:
             kind = "handshake" if delivery.content == lifecycle.HANDSHAKE else "heartbeat"
@@ -88,6 +92,8 @@ def _message(subscription: Subscription, url: str, body: bytes, *, method: str =
         body=body,
         content_type=(definition.payload or _JSON) if body else "",
         method=method,
-        headers=definition.header_pairs(),
+        headers=open_headers(
+            definition.header_pairs(), rid=subscription.id, endpoint=definition.endpoint
+        ),
         timeout=float(definition.timeout) or None,
     )

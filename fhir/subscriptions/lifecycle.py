@@ -82,7 +82,7 @@ def _written(version: NewVersion, project: int, actor: Actor, now: datetime) -> 
         raise InvalidSubscription(
             TYPE, f"A project has at most {MAX_SUBSCRIPTIONS} Subscriptions.", "too-costly"
         )
-    registry.put(project, version.rid, status, definition, now=now)
+    registry.put(project, version.rid, status, definition, actor=actor, now=now)
     subject = f"{TYPE}/{version.rid}"
     if status == "off":
         webhooks.close_channel(purpose=PURPOSE, subject=subject, delete=False, now=now)

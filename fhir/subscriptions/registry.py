@@ -10,8 +10,11 @@ from fhir.feed import Change
 from fhir.rows import METHODS
 from fhir.sql import Row, fetch
 from fhir.subscriptions.definition import Definition
+from healthcloud.actors import Actor
 
-_COLUMNS: Final = "project, rid, status, definition, started, notified, events, error"
+_COLUMNS: Final = (
+    "project, rid, status, definition, started, notified, events, error, actor_kind, actor_id"
+)
 _ONE: Final = " WHERE project = %s::integer AND rid = %s::text"
 _FIND: Final = f"SELECT {_COLUMNS} FROM fhir_subscription{_ONE}"
 _OF_STATUS: Final = (
@@ -19,10 +22,11 @@ _OF_STATUS: Final = (
 )
 _ALL: Final = f"SELECT {_COLUMNS} FROM fhir_subscription ORDER BY rid"
 _PUT: Final = (
-    "INSERT INTO fhir_subscription (project, rid, status, definition, started)"
-    " VALUES (%s::integer, %s::text, %s::text, %s::text, %s::timestamptz)"
-    " ON CONFLICT (project, rid) DO UPDATE SET status = EXCLUDED.status,"
-    " definition = EXCLUDED.definition, error = ''"
+    "INSERT INTO fhir_subscription (project, rid, status, definition, started, actor_kind,"
+    " actor_id) VALUES (%s::integer, %s::text, %s::text, %s::text, %s::timestamptz, %s::text,"
+    " %s::text) ON CONFLICT (project, rid) DO UPDATE SET status = EXCLUDED.status,"
+    " definition = EXCLUDED.definition, error = '', actor_kind = EXCLUDED.actor_kind,"
+    " actor_id = EXCLUDED.actor_id"
 )
 _SET_STATUS: Final = f"UPDATE fhir_subscription SET status = %s::text, error = %s::text{_ONE}"
 _TOUCH: Final = f"UPDATE fhir_subscription SET notified = %s::timestamptz{_ONE}"
@@ -51,7 +55,10 @@ _PURGE: Final = "DELETE FROM fhir_notification WHERE happened < %s::timestamptz"
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A Subscription as it runs. `events` is the number of its last notification."""
+    """A Subscription as it runs. `events` is the number of its last notification.
+
+    `actor_kind` and `actor_id` are who asked for it, with whose access it ends.
+    """
 
     project: int
     id: str
@@ -61,6 +68,8 @@ class Subscription:
     notified_at: datetime | None
     events: int
     error: str
+    actor_kind: str = ""
+    actor_id: str = ""
 
     @property
     def reference(self) -> str:
@@ -108,9 +117,18 @@ def all_of() -> list[Subscription]:
     return [_subscription(row) for row in fetch(_ALL)]
 
 
-def put(project: int, rid: str, status: str, definition: Definition, *, now: datetime) -> None:
-    """Keep what a Subscription asks for now; its numbers go on."""
-    fetch(_PUT, (project, rid, status, definition.as_text(), now))
+def put(
+    project: int,
+    rid: str,
+    status: str,
+    definition: Definition,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Keep what a Subscription asks for now, and for whom; its numbers go on."""
+    asked = (definition.as_text(), now, actor.kind, actor.id)
+    fetch(_PUT, (project, rid, status, *asked))
 
 
 def set_status(project: int, rid: str, status: str, *, error: str = "") -> None:
@@ -160,7 +178,7 @@ def purge(before: datetime) -> None:
 
 
 def _subscription(row: Row) -> Subscription:
-    project, rid, status, definition, started, notified, events, error = row
+    project, rid, status, definition, started, notified, events, error, kind, actor = row
     return Subscription(
         project,
         rid.decode(),
@@ -170,6 +188,8 @@ def _subscription(row: Row) -> Subscription:
         notified,
         events,
         error.decode(),
+        kind.decode(),
+        actor.decode(),
     )
 
 

@@ -11,7 +11,7 @@ from fhir.definitions import type_number
 from fhir.feed import Change, contents
 from fhir.search.judging import Candidate, matching
 from fhir.sql import fetch
-from fhir.subscriptions import lifecycle, registry
+from fhir.subscriptions import lifecycle, registry, subscribers
 from fhir.subscriptions.definition import Rule, rules
 from fhir.subscriptions.registry import Subscription
 from healthcloud.actors import SYSTEM
@@ -39,6 +39,7 @@ def anyone_active() -> bool:
 def take(changes: Sequence[Change], *, now: datetime) -> None:
     """Number, for each active Subscription, the changes that meet its criteria, and send them."""
     active = registry.of_status("active")
+    ended = subscribers.ended(active, now=now)
     concerned = {subscription.project for subscription in active}
     scopes = project_scopes(active_scope(), concerned)
     for project, scope in scopes.items():
@@ -48,7 +49,11 @@ def take(changes: Sequence[Change], *, now: datetime) -> None:
         with tenant_scope(scope):
             batch = Batch(mine, project=project, now=now)
             for subscription in active:
-                if subscription.project == project:
+                if subscription.project != project:
+                    continue
+                if reason := ended.get(subscription.id):
+                    lifecycle.fail(project, subscription.id, reason=reason, now=now)
+                else:
                     _take(subscription, batch)
 
 

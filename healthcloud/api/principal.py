@@ -13,6 +13,7 @@ from healthcloud.tenancy.scope import Scope
 ALL_SCOPES: Final = (
     "fhir:read",
     "fhir:write",
+    "fhir:break-glass",
     "assets:read",
     "assets:write",
     "deployments:write",

@@ -133,6 +133,13 @@ _TYPES: Final = (
     _type("api_key.created", "An API key was created.", "key_id", "name:text last4"),
     _type("api_key.rotated", "An API key was rotated.", "key_id", "name:text last4"),
     _type("api_key.revoked", "An API key was revoked.", "key_id", "name:text last4"),
+    _type(
+        "consent.overridden",
+        "Someone broke the glass: consents were set aside for one request.",
+        "actor_id",
+        "purpose",
+        severity="warning",
+    ),
     _type("asset.installed", "An asset was installed.", "installation_id asset_id", "version"),
     _type(
         "asset.upgraded",

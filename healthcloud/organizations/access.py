@@ -84,23 +84,36 @@ def principal_for_key(
 
 
 def _project_of(key: KeyRow) -> ProjectReference | None:
-    return _reference(key.project_id, key.project_number, key.project_status, key.project_profiles)
+    project = (key.project_id, key.project_number, key.project_status, key.project_profiles)
+    return _reference(*project, consent=key.project_consent)
 
 
 def _find_project(key: KeyRow, project_id: str) -> ProjectReference | None:
     """Return a project of the key's organization; the one the request names came with the key."""
     if project_id == key.named_id:
-        return _reference(key.named_id, key.named_number, key.named_status, key.named_profiles)
+        named = (key.named_id, key.named_number, key.named_status, key.named_profiles)
+        return _reference(*named, consent=key.named_consent)
     return queries.find_project_reference(key.organization_id, project_id)
 
 
 def _reference(
-    project_id: str | None, number: int | None, status: str | None, profiles: str | None
+    project_id: str | None,
+    number: int | None,
+    status: str | None,
+    profiles: str | None,
+    *,
+    consent: bool | None,
 ) -> ProjectReference | None:
     if project_id is None or number is None:
         return None
     archived = status == Project.Status.ARCHIVED
-    return ProjectReference(project_id, number, archived=archived, profiles=profiles)
+    return ProjectReference(
+        project_id,
+        number,
+        archived=archived,
+        profiles=profiles,
+        enforces_consent=bool(consent),
+    )
 
 
 def _check_key(key: KeyRow, *, digest: bytes | None, now: datetime) -> None:

@@ -7,8 +7,8 @@ from healthcloud.api.principal import ALL_SCOPES, Principal
 from healthcloud.errors import Forbidden
 
 _READER: Final = frozenset({"fhir:read", "assets:read", "workflows:read", "events:read"})
-_CLINICIAN: Final = _READER | {"fhir:write", "workflows:run", "agents:run"}
-_DEVELOPER: Final = frozenset(ALL_SCOPES) - {"org:admin", "audit:read"}
+_CLINICIAN: Final = _READER | {"fhir:write", "fhir:break-glass", "workflows:run", "agents:run"}
+_DEVELOPER: Final = frozenset(ALL_SCOPES) - {"org:admin", "audit:read", "fhir:break-glass"}
 
 ROLE_SCOPES: Final[Mapping[str, frozenset[str]]] = {
     "owner": frozenset(ALL_SCOPES),

@@ -51,10 +51,12 @@ class KeyRow(NamedTuple):
     project_number: int | None
     project_status: str | None
     project_profiles: str | None
+    project_consent: bool | None
     named_id: str | None
     named_number: int | None
     named_status: str | None
     named_profiles: str | None
+    named_consent: bool | None
     stamps: list[str]
     """Which versions of key, environment, organization, project and named project these are."""
 
@@ -63,8 +65,8 @@ class KeyRow(NamedTuple):
 _KEY: Final = """
 SELECT k.id, k.name, k.digest, k.previous_expires_at, k.scopes, k.allowed_addresses, k.expires_at,
        k.revoked_at, k.last_used_at, o.id, o.plan, e.id, e.kind, e.schema_name, e.status,
-       p.id, p.number, p.status, p.fhir_profiles::text,
-       n.id, n.number, n.status, n.fhir_profiles::text,
+       p.id, p.number, p.status, p.fhir_profiles::text, p.enforces_consent,
+       n.id, n.number, n.status, n.fhir_profiles::text, n.enforces_consent,
        ARRAY[k.xmin::text, e.xmin::text, o.xmin::text, p.xmin::text, n.xmin::text]
 FROM organizations_apikey k
 JOIN organizations_environment e ON e.id = k.environment_id
@@ -85,7 +87,7 @@ FROM organizations_apikey k, organizations_environment e, organizations_organiza
 WHERE k.id = %s AND k.xmin = %s AND e.id = %s AND e.xmin = %s AND o.id = %s AND o.xmin = %s
 """
 _PROJECT: Final = """
-SELECT id, number, status, fhir_profiles::text
+SELECT id, number, status, fhir_profiles::text, enforces_consent
 FROM organizations_project WHERE id = %s AND organization_id = %s
 """
 
@@ -133,6 +135,7 @@ def reference_of(project: Project) -> ProjectReference:
         project.number,
         archived=project.status == Project.Status.ARCHIVED,
         profiles=json.dumps(project.fhir_profiles),
+        enforces_consent=project.enforces_consent,
     )
 
 
@@ -146,7 +149,29 @@ def find_project_reference(organization_id: str, project_id: str) -> ProjectRefe
     if row is None:
         return None
     archived = row[2] == Project.Status.ARCHIVED
-    return ProjectReference(row[0], row[1], archived=archived, profiles=row[3])
+    return ProjectReference(
+        row[0], row[1], archived=archived, profiles=row[3], enforces_consent=row[4]
+    )
+
+
+def ended_actors(
+    organization_id: str, *, keys: set[str], users: set[str], now: datetime
+) -> dict[str, str]:
+    """Return which of these keys and people have no access any more, and why."""
+    known = ApiKey.objects.filter(organization_id=organization_id, pk__in=keys)
+    found = dict.fromkeys(keys, "The API key that asked for it is gone.")
+    for key, revoked_at, expires_at in known.values_list("pk", "revoked_at", "expires_at"):
+        if revoked_at is not None:
+            found[key] = "The API key that asked for it was revoked."
+        elif expires_at is not None and expires_at <= now:
+            found[key] = "The API key that asked for it has expired."
+        else:
+            del found[key]
+    members = Membership.objects.filter(
+        organization_id=organization_id, user_id__in=users, user__is_active=True
+    )
+    gone = users - set(members.values_list("user_id", flat=True))
+    return found | dict.fromkeys(gone, "The person who asked for it is no member any more.")
 
 
 def projects_of(organization_id: str) -> QuerySet[Project]:

@@ -33,6 +33,8 @@ _SCOPE: Final = "audit:read"
 class AuditEventsView(TypeView):
     """`/v1/fhir/AuditEvent`: with the scope `audit:read`, the trail; else what was stored."""
 
+    consented = False
+
     def get(self, request: Request, resource_type: str = "AuditEvent") -> HttpResponse:
         """Search: patient, agent, date, action, entity, outcome, subtype, _id."""
         pairs = self.query_pairs()
@@ -94,10 +96,13 @@ class AuditEventsView(TypeView):
 class AuditEventView(InstanceView):
     """`/v1/fhir/AuditEvent/{id}` of the trail; it is never changed."""
 
+    consented = False
+
     def get(self, request: Request, id: str, resource_type: str = "AuditEvent") -> HttpResponse:  # type: ignore[override]  # the type is fixed
         """Answer one AuditEvent of the trail."""
         require(self.principal, _SCOPE)
-        self.require_whole("The trail")
+        if self.principal.is_narrowed:
+            raise ResourceNotFound("AuditEvent", id)
         query = TrailQuery()
         query.add("t.id = %s::text", _row_id(id))
         found = read_trail(query, limit=1)

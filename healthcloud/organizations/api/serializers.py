@@ -90,6 +90,7 @@ class ProjectAnswer(serializers.ModelSerializer[Project]):
             "metadata",
             "fhir_profile_validation",
             "fhir_required_profiles",
+            "enforces_consent",
             "created_at",
         ]
 
@@ -122,7 +123,7 @@ class ProjectChange(serializers.Serializer[Project]):
     `fhir_profile_validation` says whether writes of FHIR resources are checked against profiles:
     `off`; `claimed` (those in `meta.profile` that are known here); `required` (they must be known,
     too). Unless it is off, resources of a type in `fhir_required_profiles` conform to one of its
-    profiles.
+    profiles. With `enforces_consent`, active Consents hold back what they deny.
     """
 
     name = serializers.CharField(max_length=200, required=False)
@@ -132,6 +133,7 @@ class ProjectChange(serializers.Serializer[Project]):
         choices=["off", "claimed", "required"], required=False
     )
     fhir_required_profiles = ProfilesField(required=False)
+    enforces_consent = serializers.BooleanField(required=False, allow_null=True, default=None)
 
 
 class MemberAnswer(serializers.ModelSerializer[Membership]):

@@ -81,9 +81,10 @@ def update_project(
     status: str | None = None,
     fhir_profile_validation: str | None = None,
     fhir_required_profiles: Mapping[str, list[str]] | None = None,
+    enforces_consent: bool | None = None,
     only_environment: str | None = None,
 ) -> Project:
-    """Change name, metadata or checks of clinical writes; what is None stays.
+    """Change name, metadata, checks of clinical writes or of consent; what is None stays.
 
     Raises ProjectNotFound.
 
@@ -98,6 +99,7 @@ def update_project(
                 "name": name,
                 "metadata": metadata,
                 "fhir_profiles": _merged(project.fhir_profiles, rules),
+                "enforces_consent": enforces_consent,
             }
             fields = [field for field, value in changed.items() if value is not None]
             for field in fields:
