@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import orjson
+from django.conf import settings
 
 from fhir.definitions import resource_types, type_number
 from fhir.documents import JsonObject, instant, scope_tags
@@ -57,7 +59,33 @@ _DICOM: Final = "http://dicom.nema.org/resources/ontology/DCM"
 _OBJECT: Final = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 _ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
 _BALP: Final = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
-_PROFILES: Final = {"C": "Create", "U": "Update", "D": "Delete", "R": "Read", "E": "Query"}
+# The patterns that exist, and whose resource they are about; others are none of BALP's.
+_PATTERNS: Final = {
+    "create": "Create",
+    "update": "Update",
+    "patch": "Update",
+    "delete": "Delete",
+    "read": "Read",
+    "vread": "Read",
+    "search": "Query",
+}
+_SOURCE: Final = {"system": _DICOM, "code": "110153", "display": "Source Role ID"}
+_DESTINATION: Final = {"system": _DICOM, "code": "110152", "display": "Destination Role ID"}
+_PERSON: Final = {
+    "system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType",
+    "code": "IRCP",
+    "display": "information recipient",
+}
+_UNKNOWN: Final = {
+    "_address": {
+        "extension": [
+            {
+                "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason",
+                "valueCode": "unknown",
+            }
+        ]
+    }
+}
 
 
 @dataclass(slots=True)
@@ -106,7 +134,7 @@ def _audit_event(row: Row) -> JsonObject:
         "meta": {
             "versionId": "1",
             "lastUpdated": instant(at),
-            "profile": [_BALP + _PROFILES[action]],
+            **_profile(interaction, outcome, entities),
             "tag": scope_tags(active_scope().metadata()),
         },
         "type": {
@@ -118,7 +146,7 @@ def _audit_event(row: Row) -> JsonObject:
         "action": action,
         "recorded": instant(at),
         "outcome": _OUTCOMES[outcome],
-        "agent": [_agent(kind, actor, label)],
+        "agent": _agents(kind, actor, label, reads=action == "R"),
         "source": {"observer": {"display": "HealthCloud"}},
     }
     if purpose:
@@ -130,18 +158,38 @@ def _audit_event(row: Row) -> JsonObject:
     return event
 
 
-def _agent(kind: str, actor: str, label: str) -> JsonObject:
-    role, display = ("humanuser", "human user") if kind == "user" else ("110153", "Source Role ID")
-    system = "http://terminology.hl7.org/CodeSystem/extra-security-role-type"
-    return {
-        "type": {
-            "coding": [
-                {"system": system if kind == "user" else _DICOM, "code": role, "display": display}
-            ]
+def _profile(interaction: str, outcome: str, entities: list[JsonObject]) -> dict[str, list[str]]:
+    """Return the pattern that an event follows: a success of one of those that BALP has."""
+    pattern = _PATTERNS.get(interaction)
+    if pattern is None or outcome != "success" or not entities:
+        return {}
+    of_patient = any(entity["type"]["code"] == "1" for entity in entities)
+    return {"profile": [f"{_BALP}{'Patient' if of_patient else ''}{pattern}"]}
+
+
+def _agents(kind: str, actor: str, label: str, *, reads: bool) -> list[JsonObject]:
+    """Return who acted, first, and the two ends: what is read flows from the server."""
+    who = {"identifier": {"value": actor}, "display": label or actor}
+    client, server = (_DESTINATION, _SOURCE) if reads else (_SOURCE, _DESTINATION)
+    host = urlsplit(settings.BASE_URL).hostname or "localhost"
+    ends: list[JsonObject] = [
+        {
+            "type": {"coding": [client]},
+            "who": {"display": label or actor} if kind == "user" else who,
+            "requestor": kind != "user",
+            "network": _UNKNOWN,
         },
-        "who": {"identifier": {"value": actor}, "display": label or actor},
-        "requestor": True,
-    }
+        {
+            "type": {"coding": [server]},
+            "who": {"identifier": {"value": settings.BASE_URL}, "display": "HealthCloud"},
+            "requestor": False,
+            "network": {"address": host, "type": "1"},
+        },
+    ]
+    if kind != "user":
+        return ends
+    person = {"type": {"coding": [_PERSON]}, "who": who, "requestor": True, "name": label or actor}
+    return [person, *ends]
 
 
 def _break_glass(reason: str) -> JsonObject:
@@ -159,11 +207,13 @@ def _break_glass(reason: str) -> JsonObject:
 
 def _entities(rtype: str, target: str, query: str, details: JsonObject) -> Iterator[JsonObject]:
     references = list(_references(rtype, target, details))
+    asked = base64.b64encode(f"{rtype}?{query}".encode()).decode() if query else ""
     for reference in references:
         yield {
             "what": {"reference": reference},
             "type": {"system": _OBJECT, "code": "2", "display": "System Object"},
             "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
+            **({"query": asked} if asked else {}),
         }
         if reference.startswith("Patient/"):
             yield {
@@ -171,12 +221,11 @@ def _entities(rtype: str, target: str, query: str, details: JsonObject) -> Itera
                 "type": {"system": _OBJECT, "code": "1", "display": "Person"},
                 "role": {"system": _ROLE, "code": "1", "display": "Patient"},
             }
-    if query or not references:
-        text = f"{rtype}?{query}" if query else rtype or "/"
+    if not references:
         yield {
             "type": {"system": _OBJECT, "code": "2", "display": "System Object"},
             "role": {"system": _ROLE, "code": "24", "display": "Query"},
-            "query": base64.b64encode(text.encode()).decode(),
+            "query": asked or base64.b64encode((rtype or "/").encode()).decode(),
         }
 
 

@@ -158,9 +158,10 @@ TENANT_READABLE_TABLES = [
     "organizations.Organization",
     "organizations.Environment",
     "organizations.Project",
-    "organizations.User",
     "organizations.Membership",
 ]
+# Public tables of which a tenant's role may read these columns only: no digest of a password.
+TENANT_READABLE_COLUMNS = {"organizations.User": ["id", "email", "name", "is_active", "created_at"]}
 TENANT_WRITABLE_TABLES: list[str] = []
 
 SHARED_APPS = [

@@ -104,12 +104,12 @@ $$
 
 # Runs as the owner of the tables, so that Consents that the caller may not read count, too.
 _DENIES: Final = """
-CREATE FUNCTION fhir_consent_denies(of_project integer, owner bigint, found bigint[],
+CREATE FUNCTION fhir_consent_denies(of_project integer, owner bigint, has bigint[],
     body text, date_low bigint, date_high bigint, asker jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     consent jsonb;
-    record jsonb := body::jsonb;
+    judged jsonb := body::jsonb;
     low timestamptz;
     high timestamptz;
     base text;
@@ -124,13 +124,13 @@ BEGIN
         WHERE c.project = of_project AND c.rtype = of_type AND c.content IS NOT NULL
             AND (c.patient = owner OR (owner IS NULL AND c.patient IS NOT NULL AND EXISTS (
                 SELECT FROM jsonb_array_elements_text(asker->'salts') AS s
-                WHERE (c.patient # s::bigint) = ANY(found))))
+                WHERE (c.patient # s::bigint) = ANY(has))))
     LOOP
         CONTINUE WHEN consent->>'status' <> 'active';
         base := CASE WHEN consent->'policyRule'->'coding' @> '[{"code": "OPTOUT"}]'
                 OR consent->'policyRule'->'coding' @> '[{"code": "OPTOUTE"}]'
             THEN 'deny' ELSE 'permit' END;
-        IF fhir_provision_verdict(coalesce(consent->'provision', '{}'), base, record, low, high,
+        IF fhir_provision_verdict(coalesce(consent->'provision', '{}'), base, judged, low, high,
                 asker) = 'deny' THEN
             RETURN true;
         END IF;

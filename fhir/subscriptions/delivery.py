@@ -28,8 +28,9 @@ class SubscriptionChannel:
         subscription = _subscription(delivery.webhook)
         if subscription is None or subscription.status not in {"requested", "active"}:
             return None
-        for reason in subscribers.ended([subscription], now=now).values():
-            lifecycle.fail(_project(), subscription.id, reason=reason, now=now)
+        for told in subscribers.ended([subscription], now=now).values():
+            name = subscription.id
+            lifecycle.fail(_project(), name, reason=subscribers.CODE, error=told, now=now)
             return None
         if delivery.content in {lifecycle.HANDSHAKE, lifecycle.HEARTBEAT}:
             kind = "handshake" if delivery.content == lifecycle.HANDSHAKE else "heartbeat"

@@ -121,12 +121,15 @@ def activate(project: int, rid: str, *, now: datetime) -> None:
     watch(replace(subscription, notified_at=now), now=now)
 
 
-def fail(project: int, rid: str, *, reason: str, now: datetime) -> None:
-    """Put a Subscription in error: nothing is noted for it until it is requested again."""
+def fail(project: int, rid: str, *, reason: str, now: datetime, error: str = "") -> None:
+    """Put a Subscription in error: nothing is noted for it until it is requested again.
+
+    `reason` is a code, `error` what people are told instead.
+    """
     subscription = registry.lock(project, rid)
     if subscription is None or subscription.status not in {"requested", "active"}:
         return
-    _decide(subscription, "error", error=reason, now=now)
+    _decide(subscription, "error", error=error or reason, now=now)
     _settle_consumer()
     payload = {"subscription_id": rid, "reason": reason}
     publish(type="subscription.failed", payload=payload, actor=SYSTEM, now=now)

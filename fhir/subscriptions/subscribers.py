@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
 from fhir.subscriptions.registry import Subscription
 from healthcloud.organizations.queries import ended_actors
 from healthcloud.tenancy.scope import active_scope, public_scope
+
+CODE: Final = "access_ended"
 
 
 def ended(subscriptions: Iterable[Subscription], *, now: datetime) -> dict[str, str]:

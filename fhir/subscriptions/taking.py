@@ -51,8 +51,9 @@ def take(changes: Sequence[Change], *, now: datetime) -> None:
             for subscription in active:
                 if subscription.project != project:
                     continue
-                if reason := ended.get(subscription.id):
-                    lifecycle.fail(project, subscription.id, reason=reason, now=now)
+                if told := ended.get(subscription.id):
+                    name = subscription.id
+                    lifecycle.fail(project, name, reason=subscribers.CODE, error=told, now=now)
                 else:
                     _take(subscription, batch)
 

@@ -166,7 +166,7 @@ def ended_actors(
         elif expires_at is not None and expires_at <= now:
             found[key] = "The API key that asked for it has expired."
         else:
-            del found[key]
+            found.pop(key)
     members = Membership.objects.filter(
         organization_id=organization_id, user_id__in=users, user__is_active=True
     )

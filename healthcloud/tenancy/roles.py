@@ -121,6 +121,17 @@ def grant_public(owner: DatabaseWrapper) -> None:
     for label in settings.TENANT_READABLE_TABLES:
         table = sql.Identifier("public", apps.get_model(label)._meta.db_table)
         _run(owner, "GRANT SELECT ON {table} TO {group}", table=table, **names)
+    for label, columns in settings.TENANT_READABLE_COLUMNS.items():
+        table = sql.Identifier("public", apps.get_model(label)._meta.db_table)
+        listed = sql.SQL(", ").join(map(sql.Identifier, columns))
+        _run(owner, "REVOKE SELECT ON {table} FROM {group}", table=table, **names)
+        _run(
+            owner,
+            "GRANT SELECT ({columns}) ON {table} TO {group}",
+            table=table,
+            columns=listed,
+            **names,
+        )
     for label in settings.TENANT_WRITABLE_TABLES:
         table = sql.Identifier("public", apps.get_model(label)._meta.db_table)
         _run(

@@ -19,6 +19,7 @@ from healthcloud.organizations.api.serializers import (
     RoleChange,
 )
 from healthcloud.organizations.models import Membership, Role, User
+from healthcloud.tenancy.scope import public_scope
 
 
 def _member(row: Membership) -> dict[str, object]:
@@ -61,7 +62,8 @@ class UserDetail(PeopleView):
     @extend_schema(responses=MemberAnswer)
     def get(self, request: Request, user_id: str) -> Response:
         """Read a member."""
-        member = queries.members_of(self.organization_id).filter(user_id=user_id).first()
+        with public_scope():
+            member = queries.members_of(self.organization_id).filter(user_id=user_id).first()
         if member is None:
             raise NotFound(f"There is no member `{user_id}` here.")
         return Response(_member(member))

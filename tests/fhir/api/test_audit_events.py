@@ -170,3 +170,83 @@ def test_charlie_sees_his_own_trail_only(
     assert charlie_client.get("/v1/fhir/Patient/pat_1").status_code == 404
     auditor = client_for("lakeside", scopes=("fhir:read", "audit:read"))
     assert [event["outcome"] for event in events(auditor)] == ["4"]
+
+
+DICOM = "http://dicom.nema.org/resources/ontology/DCM"
+BALP = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
+# Of each pattern: subtypes, action, the codes of the client's and the server's role, and how many
+# entities it has of what is written, read or asked (type 2).
+PATTERNS = {
+    "Create": ({"create"}, "C", "110153", "110152"),
+    "Update": ({"update", "patch"}, "U", "110153", "110152"),
+    "Delete": ({"delete"}, "D", "110153", "110152"),
+    "Read": ({"read", "vread"}, "R", "110152", "110153"),
+    "Query": ({"search", "search-type", "search-system"}, "E", "110153", "110152"),
+}
+
+
+def check_balp(event: dict) -> str:
+    """Hold an event against the rules of the pattern that it claims, and return its name."""
+    assert validate(event) == []
+    [claimed] = event["meta"]["profile"]
+    name = claimed.removeprefix(BALP)
+    of_patient = name.startswith("Patient")
+    subtypes, action, client, server = PATTERNS[name.removeprefix("Patient")]
+    assert (event["type"]["code"], event["action"], event["outcome"]) == ("rest", action, "0")
+    assert {coding["code"] for coding in event["subtype"]} <= subtypes
+    roles = [(a["type"]["coding"][0]["system"], a["type"]["coding"][0]["code"], a)
+             for a in event["agent"]]  # fmt: skip
+    for code in (client, server):
+        [agent] = [a for system, found, a in roles if (system, found) == (DICOM, code)]
+        assert agent["who"]
+        assert agent["network"]
+    for agent in [a for _, code, a in roles if code == "IRCP"]:
+        assert agent["who"]
+        assert agent["requestor"] is True
+        assert "network" not in agent
+    kinds = [entity["type"]["code"] for entity in event["entity"]]
+    assert kinds.count("2") == 1
+    assert kinds.count("1") == of_patient
+    [thing] = [entity for entity in event["entity"] if entity["type"]["code"] == "2"]
+    if name.endswith("Query"):
+        assert thing["role"]["code"] == "24"
+        assert "what" not in thing
+        assert base64.b64decode(thing["query"], validate=True)
+    else:
+        assert thing["role"]["code"] == "4"
+        assert thing["what"]["reference"]
+    for entity in event["entity"]:
+        if entity["type"]["code"] == "XrequestId":
+            assert entity["what"]["identifier"]["value"]
+        elif entity["type"]["code"] == "1":
+            assert entity["what"]["reference"].startswith("Patient/")
+    return name
+
+
+def test_events_follow_the_basic_audit_log_patterns(
+    auditor: APIClient, client_for: Callable[..., APIClient]
+) -> None:
+    client = client_for()
+    observation = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    made = client.post("/v1/fhir/Observation", observation, format="json").json()
+    path = f"/v1/fhir/Observation/{made['id']}"
+    client.put(path, {**made, "status": "amended"}, format="json")
+    client.put("/v1/fhir/Patient/p", {"resourceType": "Patient", "id": "p"}, format="json")
+    for address in (path, f"{path}/_history/1", f"{path}?_summary=true", "/v1/fhir/Patient/p"):
+        assert client.get(address).status_code == 200
+    client.get("/v1/fhir/Observation?code=x")
+    client.get("/v1/fhir/Patient/p/Observation")
+    client.delete(path)
+    found = [check_balp(event) for event in events(auditor) if "profile" in event["meta"]]
+    assert set(found) == {
+        *("Create", "Update", "Delete", "Read", "Query", "PatientRead"),
+        *({"PatientCreate", "PatientUpdate"} & set(found)),
+    }
+
+
+def test_what_failed_claims_no_pattern(
+    auditor: APIClient, client_for: Callable[..., APIClient]
+) -> None:
+    client_for().get("/v1/fhir/Patient/nobody")
+    [missing] = [event for event in events(auditor) if event["outcome"] == "4"]
+    assert "profile" not in missing["meta"]
