@@ -13,6 +13,7 @@ from fhir.subscriptions import lifecycle, registry, taking
 from fhir.subscriptions.delivery import SubscriptionChannel
 from healthcloud.events import channels, deliveries
 from healthcloud.events.models import Webhook
+from healthcloud.ledger import claims
 from healthcloud.ledger.handlers import ClaimedWork, Done, Outcome, RetryAt, register
 from healthcloud.tenancy.scope import active_project, tenant_scope
 
@@ -26,6 +27,7 @@ channels.register(lifecycle.PURPOSE, SubscriptionChannel())
 @register(consumers.DISPATCH_KIND, "control", max_attempts=_MANY)
 def dispatch_changes(work: ClaimedWork) -> Done | RetryAt:
     """Hand the tenant's new changes over; the sweep looks again while anybody waits."""
+    claims.absorb(work)
     is_awaited = consumers.dispatch(work.scope)
     if work.ref != consumers.SWEEP or not is_awaited:
         return Done()

@@ -9,6 +9,7 @@ from healthcloud.events import attempts, deliveries, listeners, retention, webho
 from healthcloud.events.models import Event, Webhook
 from healthcloud.events.numbering import RETENTION_KIND
 from healthcloud.events.services import DISPATCH_KIND
+from healthcloud.ledger import claims
 from healthcloud.ledger.handlers import ClaimedWork, Done, RetryAt, register
 
 _MANY = 100  # attempts are counted in the delivery; the ledger's own count must not end it sooner
@@ -17,6 +18,7 @@ _MANY = 100  # attempts are counted in the delivery; the ledger's own count must
 @register(DISPATCH_KIND, "control", max_attempts=_MANY)
 def dispatch_events(work: ClaimedWork) -> Done:
     """Hand the tenant's new events to everything that listens."""
+    claims.absorb(work)
     listeners.dispatch(work.scope)
     return Done()
 

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection
 from healthcloud.ledger.handlers import ClaimedWork
 from healthcloud.tenancy.batch import send_later
 from healthcloud.tenancy.pipeline import NOT_HELD
-from healthcloud.tenancy.scope import Scope
+from healthcloud.tenancy.scope import Scope, public_scope
 
 _CLAIM: Final = "SELECT * FROM public.ledger_claim(%s, %s, %s, %s, %s)"
 _EXTEND: Final = """
@@ -39,6 +39,13 @@ _BURY: Final = """
 UPDATE public.ledger_duework
    SET state = 'dead', lease_until = NULL, rung_at = NULL, last_error = %s
  WHERE id = %s AND token = %s AND state = 'running'
+"""
+_ABSORB: Final = """
+DELETE FROM public.ledger_duework
+ WHERE id IN (SELECT id FROM public.ledger_duework
+               WHERE environment_id = %s AND kind = %s AND state = 'ready' AND id <> %s
+                 AND due_at <= clock_timestamp() AND ref ~ '^[0-9]+$'
+               LIMIT 1000 FOR UPDATE SKIP LOCKED)
 """
 _bounded: WeakKeyDictionary[object, str] = WeakKeyDictionary()  # connection → its bound
 
@@ -105,6 +112,19 @@ def release(work: ClaimedWork, *, due_at: datetime | None, error: str) -> bool |
         cursor.execute(_RELEASE, (due_at, error, error[:200], work.id, work.token))
         row = cursor.fetchone()
     return None if row is None else bool(row[0])
+
+
+def absorb(work: ClaimedWork) -> int:
+    """Take along what else is due of this kind and tenant; return how much that was.
+
+    For work that each transaction asks for under its own number and that is all done by one: what
+    was asked for before it begins need not be done again. Asks nothing when nothing else is due.
+    """
+    if not work.more:
+        return 0
+    with public_scope(), connection.cursor() as cursor:
+        cursor.execute(_ABSORB, (work.scope.environment_id, work.kind, work.id))
+        return int(cursor.rowcount)
 
 
 def bury(work: ClaimedWork, *, error: str) -> bool:

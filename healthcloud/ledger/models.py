@@ -65,7 +65,7 @@ class DueWork(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(
-                fields=["queue", "environment_id", "visible_at", "id"],
+                fields=["queue", "environment_id", "due_at", "id"],
                 condition=~models.Q(state="dead"),
                 name="ledger_claim",
             ),

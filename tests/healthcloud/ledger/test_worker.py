@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from healthcloud.ledger import claims, doorbell, handlers, sweeper, worker
@@ -127,6 +128,39 @@ def test_work_of_an_unknown_kind_is_kept_for_a_worker_that_knows_it(
         "ready",
         "UnknownKind",
     )
+
+
+def test_what_a_dead_worker_left_comes_before_what_fell_due_meanwhile(
+    riverside_scope: Scope, handler: Scripted
+) -> None:
+    left = ask(riverside_scope, "left")
+    for number in range(3):
+        ask(riverside_scope, f"later_{number}")
+    moment = left.due_at + timedelta(seconds=1)
+    DueWork.objects.exclude(id=left.id).update(due_at=moment)
+    terms = claims.Terms(timedelta(seconds=10), tenant_cap=64, ahead=timedelta(seconds=20))
+    dead = claims.claim("control", after="", terms=terms)
+    assert dead is not None
+    assert dead.ref == "left"
+    DueWork.objects.filter(id=left.id).update(lease_until=moment + timedelta(seconds=5))
+    taken = claims.claim("control", after="", terms=terms)
+    assert taken is not None
+    assert (taken.ref, taken.attempt) == ("left", 2)
+
+
+def test_work_that_one_does_for_all_is_taken_along(
+    riverside_scope: Scope, handler: Scripted
+) -> None:
+    for ref in ("71", "72", "73", "sweep"):
+        ask(riverside_scope, ref)
+    later = timezone.now() + timedelta(hours=1)
+    enqueue(scope=riverside_scope, kind=KIND, ref="74", due_at=later)
+    terms = claims.Terms(timedelta(seconds=10), tenant_cap=64)
+    work = claims.claim("control", after="", terms=terms)
+    assert work is not None
+    assert claims.absorb(work) == 2
+    left = DueWork.objects.order_by("id").values_list("ref", "state")
+    assert list(left) == [("71", "running"), ("sweep", "ready"), ("74", "ready")]
 
 
 def test_lost_work_is_not_settled(riverside_scope: Scope, handler: Scripted) -> None:
