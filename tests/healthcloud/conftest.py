@@ -93,7 +93,9 @@ def live_tenant(live_scope: Scope, django_db_blocker: DjangoDbBlocker) -> Iterat
         try:
             yield live_scope
         finally:
+            connection.close()  # a test that failed may have left a transaction open
             with owner_connection() as owner, owner.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '20s'")
                 cursor.execute(_EMPTY.format(schema=live_scope.schema))
                 for table in ("ledger_duework", "organizations_apikey"):
                     cursor.execute(
