@@ -98,6 +98,13 @@ def run(request: IdempotentRequest, call: Call) -> HttpResponseBase:
     return response
 
 
+def replace(request: IdempotentRequest, response: HttpResponseBase) -> None:
+    """Keep another answer than the one that was stored with the effect; in a transaction."""
+    response = request.complete(response)
+    if _is_storable(response):
+        _store(request, response)
+
+
 def run_apart(request: IdempotentRequest, call: Call, *, scope: Scope) -> HttpResponseBase:
     """Do the same for a handler with transactions of its own: the key is leased while it works."""
     with tenant_scope(scope):
@@ -156,7 +163,8 @@ def _find(request: IdempotentRequest) -> IdempotencyRecord | None:
             " send it again to get its answer.",
             param=HEADER,
         )
-    return None
+    same = bytes(record.fingerprint) == request.fingerprint
+    return None if same else record  # of another request, which is refused
 
 
 def _replay(request: IdempotentRequest, record: IdempotencyRecord) -> HttpResponse:

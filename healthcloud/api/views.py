@@ -77,6 +77,8 @@ class PlatformView(APIView):
     """Methods during which the database refuses writes."""
 
     idempotent: ClassVar[frozenset[str]] = frozenset({"POST"})
+    # Methods of `own_transaction` that keep their answer themselves, by `answered_once`.
+    keeps_answers: ClassVar[frozenset[str]] = NO_METHODS
     """Methods that honor the header `Idempotency-Key`."""
 
     narrowable: ClassVar[bool] = False
@@ -291,12 +293,33 @@ class PlatformView(APIView):
         def call() -> HttpResponseBase:
             return handler(self.request, *args, **kwargs)
 
-        if key is not None and own:
+        if key is not None and own and method not in self.keeps_answers:
             return idempotency.run_apart(self._idempotent_request(key), call, scope=self.scope)
         with nullcontext() if own else self.entered(readonly=method in self.readonly):
-            if key is not None:
+            if key is not None and not own:
                 return idempotency.run(self._idempotent_request(key), call)
             return call()
+
+    def answered_once(self, call: Callable[[], HttpResponseBase]) -> HttpResponseBase:
+        """Call in a transaction, which also keeps the answer of a request with a key.
+
+        So a request that died unanswered can be repeated at once: either nothing was done, or its
+        answer is there.
+        """
+        key = self.request.headers.get(idempotency.HEADER)
+        if key is None:
+            with self.entered():
+                return call()
+        with tenant_scope(self.scope):
+            return idempotency.run(self._idempotent_request(key), call)
+
+    def answered_later(self, response: HttpResponseBase) -> HttpResponseBase:
+        """Answer what has become of it since, and keep that instead for a request with a key."""
+        key = self.request.headers.get(idempotency.HEADER)
+        if key is not None:
+            with tenant_scope(self.scope):
+                idempotency.replace(self._idempotent_request(key), response)
+        return response
 
     def entered(self, *, readonly: bool = False) -> AbstractContextManager[Scope]:
         """Enter the tenant: in a transaction, or directly for a caller who was remembered."""

@@ -121,6 +121,46 @@ def test_the_same_idempotency_key_starts_one_run(alice: APIClient, riverside_sco
         assert Run.objects.count() == 1
 
 
+def test_a_start_that_died_unanswered_is_repeated_at_once(
+    alice: APIClient, riverside_scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*args: object, **kwargs: object) -> None:
+        raise Killed
+
+    asking = {**ASKING, "publish": True}
+    alice.post("/v1/workflows", asking, format="json")
+    body = {"workflow_id": "asking", "wait": 0.1}
+    with monkeypatch.context() as patched:
+        patched.setattr("workflows.api.runs.awaited", die)  # after the commit of the start
+        with pytest.raises(Killed):
+            alice.post("/v1/workflows/run", body, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    again = alice.post("/v1/workflows/run", body, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (202, "true")
+    with tenant_scope(riverside_scope):
+        assert [run.id for run in Run.objects.all()] == [again.json()["id"]]
+
+
+def test_an_answer_that_was_waited_for_is_replayed_as_it_was(
+    alice: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish(run: Run, **_: object) -> Run:
+        run.status, run.output = "completed", {"n": 1}
+        return run
+
+    alice.post("/v1/workflows", {**ASKING, "publish": True}, format="json")
+    monkeypatch.setattr("workflows.api.runs.awaited", finish)
+    body = {"workflow_id": "asking", "wait": 5}
+    first, second = (
+        alice.post("/v1/workflows/run", body, format="json", HTTP_IDEMPOTENCY_KEY="k1")
+        for _ in range(2)
+    )
+    assert (first.status_code, first.json()["output"]) == (200, {"n": 1})
+    assert (second.status_code, second.json()) == (200, first.json())
+
+
 @pytest.mark.parametrize(
     ("change", "step", "field", "suggestion"),
     [

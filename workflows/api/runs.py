@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,13 +24,16 @@ class StartRun(PlatformView):
 
     required_scopes: ClassVar = {"POST": "workflows:run"}
     own_transaction = frozenset({"POST"})
+    keeps_answers = frozenset({"POST"})
 
     @extend_schema(request=RunBody)
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponseBase:
         """Start a run: 202 with the queued run, or with `wait` 200 with the finished one."""
         data: dict[str, Any] = self.validated(RunBody)
         seconds = seconds_wanted(request, data.get("wait"))
-        with self.entered():
+        started: list[Run] = []
+
+        def start() -> Response:
             run = runs.start(
                 actor=self.actor,
                 workflow=data["workflow_id"],
@@ -38,8 +42,18 @@ class StartRun(PlatformView):
                 now=self.now,
                 in_place=seconds > 0,
             )
-        run = awaited(run, request=request, scope=self.scope, seconds=seconds)
-        return Response(represent.run(run), status=status_of(run))
+            started.append(run)
+            return _answer(run)
+
+        answer = self.answered_once(start)
+        if not started or started[0].final or not seconds:
+            return answer
+        run = awaited(started[0], request=request, scope=self.scope, seconds=seconds)
+        return self.answered_later(_answer(run))
+
+
+def _answer(run: Run) -> Response:
+    return Response(represent.run(run), status=status_of(run))
 
 
 class Runs(PlatformView):
