@@ -5,12 +5,14 @@
 Starts the whole platform in a home of its own, clients that start runs and write resources, a
 webhook receiver, an SSE and a websocket subscriber, and a killer: web, workers and their children,
 scheduler, cache, database and its sessions get SIGKILL, workers are stopped past their lease, the
-broker is flushed. Everything that is asked, answered, heard and killed goes into an operation
+broker is flushed. With `--rabbitmq` a RabbitMQ server of its own carries the messages, and is
+killed and emptied too. Everything that is asked, answered, heard and killed goes into an operation
 log; afterwards what the API, the events, the FHIR store and the ledger say is written into it
 too, and `benchmarks.storm.checker` compares, from the log alone. Exits with 1 when a rule broke.
 """
 
 import argparse
+import shutil
 import tempfile
 import threading
 import time
@@ -26,6 +28,7 @@ from benchmarks.storm.collector import collect, recover_webhooks, settle
 from benchmarks.storm.journal import Journal, read
 from benchmarks.storm.killer import Killer
 from benchmarks.storm.platform import Client, Json, Platform
+from benchmarks.storm.rabbit import Rabbit
 from benchmarks.storm.receivers import Listener, Outside
 from benchmarks.storm.workflows import definitions
 from healthcloud.runtime.ports import free_port
@@ -87,7 +90,9 @@ def prepare(client: Client, outside: Outside) -> dict[str, str]:
     return hooks
 
 
-def storm(platform: Platform, journal: Journal, options: argparse.Namespace) -> None:
+def storm(
+    platform: Platform, journal: Journal, rabbit: Rabbit | None, options: argparse.Namespace
+) -> None:
     """Start, kill, wait, and write everything down."""
     state = platform.state
     journal.note("settings", lease=options.lease, seed=options.seed, clients=options.clients)
@@ -107,6 +112,7 @@ def storm(platform: Platform, journal: Journal, options: argparse.Namespace) -> 
         pause=options.every,
         seed=options.seed,
         only=options.only,
+        rabbit=rabbit,
     ).run()
     time.sleep(2)
     crowd.stop()
@@ -132,17 +138,25 @@ def main() -> int:
     parser.add_argument("--only", default="", help="kinds of kills, separated by commas")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--home", type=Path, default=None)
-    parser.add_argument("--keep", action="store_true", help="leave the platform running")
+    parser.add_argument("--rabbitmq", action="store_true", help="RabbitMQ is the broker, and dies")
     options = parser.parse_args()
     home = (options.home or Path(tempfile.mkdtemp(prefix="healthcloud-storm-"))).resolve()
-    platform = Platform(home, options.port or free_port(), lease=options.lease)
-    platform.start()
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    home.chmod(0o755)
+    rabbit = Rabbit(home) if options.rabbitmq else None
+    url = rabbit.url if rabbit is not None else ""
+    platform = Platform(home, options.port or free_port(), lease=options.lease, broker=url)
     log = home / "operations.jsonl"
     try:
-        storm(platform, Journal(log), options)
+        if rabbit is not None:
+            rabbit.start()
+        platform.start()
+        storm(platform, Journal(log), rabbit, options)
     finally:
-        if not options.keep:
-            platform.stop()
+        platform.stop()
+        if rabbit is not None:
+            rabbit.stop()
     print(f"log: {log}")
     return 0 if report(check(read(log), lease=options.lease)) else 1
 

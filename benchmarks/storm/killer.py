@@ -13,6 +13,7 @@ import redis
 
 from benchmarks.storm.journal import Journal
 from benchmarks.storm.platform import Json, Platform
+from benchmarks.storm.rabbit import Rabbit
 
 WEIGHTS = {
     "web": 5,
@@ -42,13 +43,16 @@ class Killer:
         pause: float,
         seed: int,
         only: str = "",
+        rabbit: Rabbit | None = None,
     ) -> None:
         self.platform = platform
         self.journal = journal
         self.kills = kills
         self.pause = pause
         self.chance = random.Random(seed)
-        self.weights = {k: v for k, v in WEIGHTS.items() if not only or k in only.split(",")}
+        self.rabbit = rabbit
+        known = WEIGHTS | ({"broker": 3, "purge": 3} if rabbit is not None else {})
+        self.weights = {k: v for k, v in known.items() if not only or k in only.split(",")}
         self.lease = float(platform.environment["HEALTHCLOUD_LEASE_SECONDS"])
 
     def run(self) -> None:
@@ -71,6 +75,8 @@ class Killer:
                 redis.Redis.from_url(state["valkey_url"], socket_timeout=2).flushall()
                 self.journal.note("kill", what=what)
                 return 1
+            case "broker" | "purge":
+                return self._broker(what)
             case "backend" | "terminate":
                 return self._backend(state, what)
             case "worker_child":
@@ -86,6 +92,16 @@ class Killer:
     def _kill(self, what: str, pid: int) -> int:
         os.kill(pid, signal.SIGKILL)
         self.journal.note("kill", what=what, pid=pid)
+        return 1
+
+    def _broker(self, what: str) -> int:
+        """Kill RabbitMQ and start it again, or throw all its messages away."""
+        assert self.rabbit is not None
+        if what == "purge":
+            self.journal.note("kill", what=what, messages=self.rabbit.purge())
+            return 1
+        self.journal.note("kill", what=what, pid=self.rabbit.kill())
+        threading.Thread(target=self.rabbit.start, daemon=True).start()
         return 1
 
     def _backend(self, state: Json, what: str) -> int:

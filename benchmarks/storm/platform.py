@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -25,13 +24,13 @@ class Unanswered(RuntimeError):
 class Platform:
     """`manage.py up` in a folder of its own, and what its `local.json` says."""
 
-    def __init__(self, home: Path, port: int, *, lease: int, code: Path = ROOT) -> None:
+    def __init__(self, home: Path, port: int, *, lease: int, broker: str = "") -> None:
         self.home = home
-        self.code = code
-        removed = {"DATABASE_URL", "VALKEY_URL", "BROKER_URL"} - {"BROKER_URL"}
+        removed = {"DATABASE_URL", "VALKEY_URL", "BROKER_URL"}
         kept = {name: value for name, value in os.environ.items() if name not in removed}
         self.environment = {
             **kept,
+            **({"BROKER_URL": broker} if broker else {}),
             "HEALTHCLOUD_HOME": str(home),
             "PORT": str(port),
             "HEALTHCLOUD_LEASE_SECONDS": str(lease),
@@ -40,9 +39,6 @@ class Platform:
 
     def start(self) -> None:
         """Start everything, with the demonstration's data."""
-        shutil.rmtree(self.home, ignore_errors=True)
-        self.home.mkdir(parents=True)
-        self.home.chmod(0o755)
         self.manage("up", "--detach")
 
     def stop(self) -> None:
@@ -53,7 +49,7 @@ class Platform:
         """Run a management command; raise with its output when it fails."""
         answer = subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=self.code,
+            cwd=ROOT,
             env=self.environment,
             capture_output=True,
             text=True,
