@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from healthcloud.ledger.models import DueWork
+from healthcloud.tenancy.scope import Scope
 
 _DUE: Final = """
 SELECT queue, count(*), extract(epoch FROM clock_timestamp() - min(visible_at))::float8
@@ -70,6 +71,12 @@ def seconds_to_next() -> float | None:
         cursor.execute(_NEXT)
         row = cursor.fetchone()
     return None if row is None else float(row[0])
+
+
+def dead_letters_of(scope: Scope) -> QuerySet[DueWork]:
+    """Return the work that was given up in a project, or in a whole environment without one."""
+    rows = dead_letters(environment_id=scope.environment_id)
+    return rows if scope.project_id is None else rows.filter(project_id=scope.project_id)
 
 
 def dead_letters(*, environment_id: str | None = None) -> QuerySet[DueWork]:

@@ -112,6 +112,15 @@ def asking(*, scope: Scope, kind: str, ref: str) -> Statement:
     return Statement(sql, (*place, *project, kind, str(Queue.CONTROL)))
 
 
+def discard(*, work_id: int, environment_id: str) -> None:
+    """Delete a dead letter; raise DeadLetterNotFound."""
+    dead = DueWork.objects.filter(
+        id=work_id, environment_id=environment_id, state=DueWork.State.DEAD
+    )
+    if not dead.delete()[0]:
+        raise DeadLetterNotFound(work_id)
+
+
 def replay(*, work_id: int, environment_id: str) -> None:
     """Make a dead letter ready again, with all its attempts.
 

@@ -3,8 +3,9 @@
 from django.urls import path
 
 from healthcloud.events.admission import StreamView
-from healthcloud.events.api import views, webhook_views
+from healthcloud.events.api import dead_letter_views, views, webhook_views
 
+_LETTER = "dead-letters/<int:letter_id>"
 _WEBHOOK = "webhooks/<str:webhook_id>"
 _DELIVERY = f"{_WEBHOOK}/deliveries/<str:delivery_id>"
 
@@ -14,6 +15,9 @@ urlpatterns = [
     path("events/<str:event_id>", views.EventView.as_view(), name="event"),
     path("event-types", views.EventTypeListView.as_view(), name="event-types"),
     path("stream-tickets", views.StreamTicketView.as_view(), name="stream-tickets"),
+    path("dead-letters", dead_letter_views.DeadLetterListView.as_view(), name="dead-letters"),
+    path(_LETTER, dead_letter_views.DeadLetterView.as_view(), name="dead-letter"),
+    path(f"{_LETTER}/replay", dead_letter_views.ReplayView.as_view(), name="dead-letter-replay"),
     path("webhooks", webhook_views.WebhookListView.as_view(), name="webhooks"),
     path(_WEBHOOK, webhook_views.WebhookView.as_view(), name="webhook"),
     path(f"{_WEBHOOK}/test", webhook_views.WebhookTestView.as_view(), name="webhook-test"),

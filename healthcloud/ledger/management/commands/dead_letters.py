@@ -1,4 +1,4 @@
-"""`manage.py dead_letters`: list the work that was given up, or bring it back with --replay."""
+"""`manage.py dead_letters`: list what was given up; --replay brings it back, --discard deletes."""
 
 from argparse import ArgumentParser
 
@@ -8,15 +8,17 @@ from healthcloud.ledger import queries, services
 
 
 class Command(BaseCommand):
-    """List or replay dead letters, of every tenant unless one is named."""
+    """List, replay or discard dead letters, of every tenant unless one is named."""
 
-    help = "List the work that was given up; with --replay make it due again, with all attempts."
+    help = "List what was given up; with --replay make it due again, with --discard delete it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take what to choose by, and whether to replay."""
+        """Take what to choose by, and what to do."""
         parser.add_argument("--environment", help="the id of one environment")
         parser.add_argument("--kind", help="one kind of work, such as connector.acknowledge")
-        parser.add_argument("--replay", action="store_true")
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--replay", action="store_true")
+        what.add_argument("--discard", action="store_true")
 
     def handle(self, *args: object, **options: object) -> None:
         """Print a line for each, and replay them if told to."""
@@ -30,6 +32,9 @@ class Command(BaseCommand):
             line = f"{row.id} {row.environment_id} {row.kind} {row.ref} {row.last_error}"
             if options["replay"]:
                 line += f": {self._replay(row.id, row.environment_id)}"
+            if options["discard"]:
+                services.discard(work_id=row.id, environment_id=row.environment_id)
+                line += ": discarded"
             self.stdout.write(line)
 
     def _replay(self, work_id: int, environment_id: str) -> str:
