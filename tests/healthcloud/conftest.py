@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 from healthcloud.api.principal import ALL_SCOPES
 from healthcloud.organizations import keys
 from healthcloud.organizations.models import ApiKey, Environment, Organization, Project
+from healthcloud.tenancy import scope
 from healthcloud.tenancy.owner import owner_connection
 from healthcloud.tenancy.provisioning import create_tenant
 from healthcloud.tenancy.scope import Scope
@@ -83,6 +84,17 @@ def live_scope(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Sco
         return environment.scope(project)
 
 
+def _abandon() -> None:
+    """Leave whatever scope and transaction a test that failed may have left open.
+
+    Else the schema could not be emptied, and every later test would begin inside of them.
+    """
+    connection.in_atomic_block = False  # else closing keeps what is broken
+    connection.close()
+    scope._active.set(None)
+    scope._entry.set(None)
+
+
 @pytest.fixture
 def live_tenant(live_scope: Scope, django_db_blocker: DjangoDbBlocker) -> Iterator[Scope]:
     """A tenant whose transactions really commit, emptied after each test.
@@ -93,7 +105,7 @@ def live_tenant(live_scope: Scope, django_db_blocker: DjangoDbBlocker) -> Iterat
         try:
             yield live_scope
         finally:
-            connection.close()  # a test that failed may have left a transaction open
+            _abandon()
             with owner_connection() as owner, owner.cursor() as cursor:
                 cursor.execute("SET lock_timeout = '20s'")
                 cursor.execute(_EMPTY.format(schema=live_scope.schema))
