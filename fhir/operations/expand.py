@@ -43,7 +43,9 @@ def run(call: Call) -> JsonObject:
         echoed=tuple((name, given.all(name)[0].value) for name in _ECHOED if name in given),
         now=call.now,
     )
-    return expand(asked_value_set(call, composition), composition, wish)
+    value_set = asked_value_set(call, composition)
+    composition.begin(value_set, given.texts("useSupplement"))
+    return expand(value_set, composition, wish)
 
 
 def asked_value_set(call: Call, composition: Composition) -> JsonObject:
@@ -92,6 +94,7 @@ OPERATION = Operation(
             *("url", "valueSet", "valueSetVersion", "date", "property", "designation"),
             *("includeDefinition", "exclude-system", "system-version", "check-system-version"),
             *("force-system-version", "default-valueset-version", "limitedExpansion"),
+            "useSupplement",
             *_ECHOED,
         }
     ),

@@ -9,13 +9,15 @@ from fhir.terminology.canonical import require_system
 from fhir.terminology.coded import Coded, read_coding
 from fhir.terminology.concepts import Concept
 from fhir.terminology.errors import UnknownCode
+from fhir.terminology.supplements import require_supplement, supplemented
 from fhir.terminology.system import CodeSystem
 
 
 def lookup(call: Call) -> JsonObject:
     """Return what a code system knows of a code: names, properties, parents and children."""
     asked = _asked(call)
-    system = require_system(asked.system, asked.version)
+    supplements = [require_supplement(url) for url in call.parameters.texts("useSupplement")]
+    system = supplemented(require_system(asked.system, asked.version), supplements)
     concept = system.find(asked.code)
     if concept is None:
         raise UnknownCode(asked.system, asked.code)
@@ -85,7 +87,10 @@ OPERATION = Operation(
     types=frozenset({"CodeSystem"}),
     summary="Tell what a code system knows of a code.",
     inputs=frozenset(
-        {"code", "system", "version", "coding", "date", "displayLanguage", "property"}
+        {
+            *("code", "system", "version", "coding", "date", "displayLanguage", "property"),
+            "useSupplement",
+        }
     ),
     definition=f"{HL7}CodeSystem-lookup",
 )

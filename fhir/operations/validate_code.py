@@ -15,12 +15,15 @@ from fhir.operations.parameters import InvalidParameter, parameters, part
 from fhir.terminology.canonical import find_system, require_system, system_of
 from fhir.terminology.coded import Coded, asked_codes
 from fhir.terminology.concepts import Concept
+from fhir.terminology.errors import UnknownCanonical
+from fhir.terminology.supplements import require_supplement, supplemented
 from fhir.terminology.value_sets import Composition, systems_of
 
 _SHARED: Final = frozenset(
     {
         *("url", "code", "version", "display", "coding", "codeableConcept", "date", "abstract"),
         *("displayLanguage", "lenient-display-validation"),
+        *("useSupplement", "activeOnly"),
     }
 )
 
@@ -33,6 +36,13 @@ class Verdict:
     concept: Concept | None = None
     version: str = ""
     message: str = ""
+    is_open: bool = False
+    """Whether the code may be right though it is not known: its system is here in part."""
+
+    @property
+    def is_right(self) -> bool:
+        """Tell whether nothing speaks against the code."""
+        return self.is_open or (self.concept is not None and not self.message)
 
 
 def of_code_system(call: Call) -> JsonObject:
@@ -45,7 +55,13 @@ def of_code_system(call: Call) -> JsonObject:
         url = given.text("url") or codes[0].system
         if not url:
             raise InvalidParameter("Name the code system: give `url`.", param="url")
-        system = require_system(url, given.text("version") or codes[0].version)
+        try:
+            system = require_system(url, given.text("version") or codes[0].version)
+        except UnknownCanonical as error:  # whether the code is right can't be said: not that it is
+            named = [replace(coded, system=coded.system or url) for coded in codes]
+            return _answer(call, [Verdict(coded, message=error.message) for coded in named])
+    supplements = [require_supplement(url) for url in given.texts("useSupplement")]
+    system = supplemented(system, supplements)
     verdicts = []
     for coded in codes:
         if coded.system not in {"", system.url}:
@@ -53,9 +69,11 @@ def of_code_system(call: Call) -> JsonObject:
             verdicts.append(Verdict(coded, message=message))
             continue
         found = system.find(coded.code)
-        message = "" if found else f"The code `{coded.code}` is not in `{system.url}`."
-        named = replace(coded, system=system.url)
-        verdicts.append(_checked(call, Verdict(named, found, system.version, message)))
+        verdict = Verdict(replace(coded, system=system.url), found, system.version)
+        if found is None:
+            message = f"The code `{coded.code}` is not in `{system.url}`."
+            verdict = replace(verdict, message=message, is_open=system.content == "fragment")
+        verdicts.append(_checked(call, verdict))
     return _answer(call, verdicts)
 
 
@@ -63,9 +81,13 @@ def of_value_set(call: Call) -> JsonObject:
     """Tell whether a code is in a value set, and named rightly."""
     composition = Composition(versions=asked_versions(call))
     value_set = asked_value_set(call, composition)
-    verdicts = [
-        _in_value_set(call, composition, value_set, coded) for coded in asked_codes(call.parameters)
-    ]
+    composition.begin(value_set, call.parameters.texts("useSupplement"))
+    verdicts = []
+    for coded in asked_codes(call.parameters):
+        try:
+            verdicts.append(_in_value_set(call, composition, value_set, coded))
+        except UnknownCanonical as error:  # of what the value set draws on
+            verdicts.append(Verdict(coded, message=error.message))
     return _answer(call, verdicts)
 
 
@@ -83,27 +105,42 @@ def _in_value_set(
         several = ", ".join(f"`{system}`" for system, _ in found)
         return Verdict(coded, message=f"`{coded.code}` is in {name} in several systems: {several}.")
     if not found:
-        known = find_system(coded.system) if coded.system else None
+        known = find_system(coded.system, coded.version) if coded.system else None
+        concept = known.find(coded.code) if known is not None else None
         where = f"{coded.system}|{coded.code}" if coded.system else coded.code
         message = f"The code `{where}` is not in the value set `{name}`."
-        if known is not None and known.find(coded.code) is None:
-            message += f" It is not in the code system `{coded.system}` either."
-        return Verdict(coded, message=message)
+        if known is None or concept is not None:
+            version = known.version if known is not None else ""
+            return Verdict(coded, concept, version, message)
+        message += f" It is not in the code system `{coded.system}` either."
+        is_open = known.content == "fragment" and _takes_all(value_set, coded.system)
+        return Verdict(coded, message=message, is_open=is_open)
     [(system, member)] = found
     if coded.version and member.version and coded.version != member.version:
         message = (
             f"The value set has `{system}` in version `{member.version}`, not `{coded.version}`."
         )
-        return Verdict(coded, message=message)
+        return Verdict(replace(coded, system=system), member.concept, member.version, message)
     named = replace(coded, system=system)
     return _checked(call, Verdict(named, member.concept, member.version))
+
+
+def _takes_all(value_set: JsonObject, system: str) -> bool:
+    """Tell whether a value set has every code of a system, as far as itself says."""
+    compose = value_set.get("compose", {})
+    return not compose.get("exclude") and any(
+        include.get("system") == system and not include.keys() & {"concept", "filter", "valueSet"}
+        for include in compose.get("include", ())
+    )
 
 
 def _checked(call: Call, verdict: Verdict) -> Verdict:
     """Hold a found code against its display, and against `abstract`."""
     concept, given = verdict.concept, call.parameters
-    if concept is None:
+    if concept is None or verdict.message:
         return verdict
+    if given.truth("activeOnly") and concept.inactive:
+        return replace(verdict, message=f"The code `{concept.code}` is inactive.")
     if concept.abstract and "abstract" in given and not given.truth("abstract"):
         return replace(verdict, message=f"The code `{concept.code}` is abstract.")
     display = verdict.coded.display
@@ -118,20 +155,22 @@ def _checked(call: Call, verdict: Verdict) -> Verdict:
 
 def _answer(call: Call, verdicts: list[Verdict]) -> JsonObject:
     """Return the result: true when one coding of several is right."""
-    right = next((v for v in verdicts if v.concept is not None and not v.message), None)
+    right = next((v for v in verdicts if v.is_right), None)
     shown = right or next((v for v in verdicts if v.concept is not None), verdicts[0])
     found = [part("result", valueBoolean=right is not None)]
-    if right is None:
-        found.append(part("message", valueString=" ".join(v.message for v in verdicts)))
+    said = verdicts if right is None else [right]
+    if any(verdict.message for verdict in said):
+        found.append(part("message", valueString=" ".join(v.message for v in said if v.message)))
     if shown.concept is not None:
         language = call.parameters.text("displayLanguage") or ""
         display = shown.concept.name_in(language)
         if display:
             found.append(part("display", valueString=display))
-        found.append(part("code", valueCode=shown.concept.code))
+    found.append(part("code", valueCode=shown.coded.code))
+    if shown.coded.system:
         found.append(part("system", valueUri=shown.coded.system))
-        if shown.version:
-            found.append(part("version", valueString=shown.version))
+    if shown.version:
+        found.append(part("version", valueString=shown.version))
     return parameters(*found)
 
 

@@ -29,6 +29,7 @@ _BY_URL: Final = (
 )
 _STATUS: Final = {"active": 2, "draft": 1, "unknown": 1}
 _KEPT: Final = 64
+_WILD: Final = re.compile(r"(?:\d+|x|\*)(?:\.(?:\d+|x|\*))*")
 
 
 def split(canonical: str) -> tuple[str, str]:
@@ -101,8 +102,18 @@ def _is_version(resource: dict[str, Any], version: str) -> bool:
 
 
 def _matches(actual: str, wanted: str) -> bool:
-    """Tell whether a version is the one wanted, or of the edition that is wanted (SNOMED CT)."""
-    return not wanted or actual == wanted or actual.startswith(f"{wanted}/")
+    """Tell whether a version is the one wanted, or of the edition that is wanted (SNOMED CT).
+
+    Of numbers with points the wanted may leave out the last ones, or write x for any: `1.x`.
+    """
+    if not wanted or actual == wanted or actual.startswith(f"{wanted}/"):
+        return True
+    if not _WILD.fullmatch(wanted):
+        return False
+    parts, own = wanted.split("."), actual.split(".")
+    return len(parts) <= len(own) and all(
+        part in {"x", "*", there} for part, there in zip(parts, own, strict=False)
+    )
 
 
 def _has_codes(resource: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Concepts and what is known of them. https://hl7.org/fhir/R4/codesystem.html#concept"""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -53,6 +54,8 @@ class Concept:
     parents: tuple[str, ...] = ()
     designations: tuple[Designation, ...] = ()
     properties: tuple[Property, ...] = ()
+    language: str = ""
+    """The language of the display, where the code system says it."""
 
     @property
     def inactive(self) -> bool:
@@ -69,14 +72,23 @@ class Concept:
         return any(p.code in _ABSTRACT and p.text == "true" for p in self.properties)
 
     def name_in(self, language: str) -> str:
-        """Return the display in a language (`de-CH`, `de`), the usual one where there is none."""
+        """Return the display in a language (`de-CH`, `de`), the usual one where there is none.
+
+        Several languages, as in the header Accept-Language, are tried in their order;
+        `*;q=0` says that no other will do.
+        """
         if not language:
             return self.display
-        for wanted in dict.fromkeys((language.lower(), language.lower().partition("-")[0])):
-            for designation in self.designations:
-                if designation.language.lower() == wanted:
-                    return designation.value
-        return self.display
+        wanted, only = _languages(language)
+        names = [(self.language.lower(), self.display)] if self.language else []
+        names += [(d.language.lower(), d.value) for d in self.designations if d.language]
+        for tag in wanted:
+            exact = [name for known, name in names if known == tag]
+            wider = [name for known, name in names if known.partition("-")[0] == tag]
+            narrow = [name for known, name in names if known == tag.partition("-")[0]]
+            for name in (*exact, *wider, *narrow):
+                return name
+        return "" if only else self.display
 
     def texts(self) -> Iterable[str]:
         """Return every name of the concept."""
@@ -84,7 +96,24 @@ class Concept:
         yield from (designation.value for designation in self.designations)
 
 
-def read_concept(entry: Mapping[str, Any], parents: tuple[str, ...] = ()) -> Concept:
+def _languages(text: str) -> tuple[list[str], bool]:
+    """Return the languages that are wanted, the best first, and whether others are refused."""
+    found: list[tuple[float, str]] = []
+    only = False
+    for part in text.lower().split(","):
+        tag, _, weight = part.strip().partition(";")
+        quality = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", weight)
+        value = float(quality[1]) if quality else 1.0
+        if tag.strip() == "*":
+            only = only or value == 0
+        elif tag.strip() and value > 0:
+            found.append((-value, tag.strip()))
+    return [tag for _, tag in sorted(found, key=lambda entry: entry[0])], only
+
+
+def read_concept(
+    entry: Mapping[str, Any], parents: tuple[str, ...] = (), language: str = ""
+) -> Concept:
     """Return one concept of a CodeSystem resource."""
     properties = tuple(_properties(entry.get("property", ())))
     above = [p.text for p in properties if p.code in {"parent", "subsumedBy"}]
@@ -95,6 +124,7 @@ def read_concept(entry: Mapping[str, Any], parents: tuple[str, ...] = ()) -> Con
         parents=tuple(dict.fromkeys([*parents, *above])),
         designations=read_designations(entry.get("designation", ())),
         properties=tuple(p for p in properties if p.code not in _HIERARCHY),
+        language=language,
     )
 
 

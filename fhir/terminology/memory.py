@@ -1,6 +1,7 @@
 """A code system of a resource, its concepts in memory. https://hl7.org/fhir/R4/codesystem.html"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -10,6 +11,14 @@ from fhir.terminology.concepts import Concept, children_named, read_concept
 from fhir.terminology.errors import TooCostly
 from fhir.terminology.filters import CODE, Filter, predicate
 from fhir.terminology.system import Selection
+
+STANDARD = "http://hl7.org/fhir/concept-properties#"
+
+
+def _renamed(concept: Concept, names: dict[str, str]) -> Concept:
+    """Return a concept that has its standard properties under their standard names, too."""
+    more = [replace(p, code=names[p.code]) for p in concept.properties if p.code in names]
+    return replace(concept, properties=(*concept.properties, *more)) if more else concept
 
 
 class MemorySystem:
@@ -31,12 +40,20 @@ class MemorySystem:
     def _load(self, resource: dict[str, Any]) -> None:
         """Read the concepts in their order; nesting and properties both make a hierarchy."""
         named: list[tuple[str, str]] = []
+        renamed = {
+            str(known.get("code")): str(known["uri"]).removeprefix(STANDARD)
+            for known in resource.get("property", ())
+            if str(known.get("uri", "")).startswith(STANDARD)
+            and str(known["uri"]) != f"{STANDARD}{known.get('code')}"
+        }
         waiting: list[tuple[dict[str, Any], tuple[str, ...]]] = [
             (entry, ()) for entry in reversed(resource.get("concept", ()))
         ]
         while waiting:
             entry, above = waiting.pop()
-            concept = read_concept(entry, above)
+            concept = read_concept(entry, above, str(resource.get("language", "")))
+            if renamed:
+                concept = _renamed(concept, renamed)
             self._concepts[concept.code] = concept
             named += [(concept.code, parent) for parent in concept.parents]
             named += [(child, concept.code) for child in children_named(entry)]
@@ -93,8 +110,6 @@ class MemorySystem:
                 return self._children.get(concept.code, [])
             case "inactive":
                 return ["true" if concept.inactive else "false"]
-            case "notselectable":
-                return ["true" if concept.abstract else "false"]
             case other:
                 return [p.text for p in concept.properties if p.code.lower() == other]
 

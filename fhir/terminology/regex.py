@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import dataclass
 from functools import lru_cache
 from re import _constants as constants  # type: ignore[attr-defined]  # typeshed leaves it out
 from re import _parser as parser  # type: ignore[attr-defined]  # as above
@@ -10,8 +11,10 @@ from typing import Any, Final
 from fhir.terminology.errors import NotComputable
 
 _LONGEST: Final = 200
-_MOST_REPEATS: Final = 4
-_SUBJECT: Final = 400
+_MOST_REPEATS: Final = 3
+# How long a text may be by the open repeats of the expression, whose number is the exponent of
+# the work: at most a tenth of a millisecond or so for a text.
+_SUBJECT: Final = (4000, 4000, 400, 60)
 _REPEATS: Final = (constants.MAX_REPEAT, constants.MIN_REPEAT, constants.POSSESSIVE_REPEAT)
 _REFUSED: Final = (
     constants.GROUPREF,
@@ -21,11 +24,19 @@ _REFUSED: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class SafePattern:
+    """A compiled expression, and the longest text that it may be tried on."""
+
+    compiled: re.Pattern[str]
+    longest: int
+
+
 @lru_cache(maxsize=256)
-def compile_safe(pattern: str) -> re.Pattern[str]:
+def compile_safe(pattern: str) -> SafePattern:
     """Return the compiled expression; raise NotComputable for one that may take very long.
 
-    Repeats within repeats, more than four open repeats, look-around and back-references are
+    Repeats within repeats, more than three open repeats, look-around and back-references are
     refused, so that the work is bounded by a small power of the length of a code.
     """
     if len(pattern) > _LONGEST:
@@ -39,14 +50,21 @@ def compile_safe(pattern: str) -> re.Pattern[str]:
         raise NotComputable(
             f"`{pattern}` is no regular expression: {error}.", param="filter"
         ) from None
-    if _repeats(parsed, inside=False) > _MOST_REPEATS:
+    count = _repeats(parsed, inside=False)
+    if count > _MOST_REPEATS:
         raise _refusal(pattern)
-    return compiled
+    return SafePattern(compiled, _SUBJECT[count])
 
 
-def matches(pattern: re.Pattern[str], text: str) -> bool:
-    """Tell whether the expression matches the whole text."""
-    return len(text) <= _SUBJECT and pattern.fullmatch(text) is not None
+def matches(pattern: SafePattern, text: str) -> bool:
+    """Tell whether the expression matches the whole text; raise NotComputable for a long one."""
+    if len(text) > pattern.longest:
+        raise NotComputable(
+            f"`{pattern.compiled.pattern}` can't be tried on a text of {len(text)} characters: an"
+            " expression with fewer open repeats can.",
+            param="filter",
+        )
+    return pattern.compiled.fullmatch(text) is not None
 
 
 def _repeats(items: Any, *, inside: bool) -> int:  # noqa: ANN401  # the parser's own trees

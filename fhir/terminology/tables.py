@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from django.db import DataError
+from psycopg.errors import InvalidRegularExpression
 
 from fhir.search.clause import Clause, all_of, any_of, negate
 from fhir.sql import Row, fetch
 from fhir.terminology.concepts import Concept, Property, read_designations
-from fhir.terminology.errors import TooCostly
+from fhir.terminology.errors import NotComputable, TooCostly
 from fhir.terminology.filters import CODE, HIERARCHICAL, Filter
 from fhir.terminology.regex import compile_safe
 from fhir.terminology.system import Selection
@@ -57,11 +59,10 @@ class TableSystem:
     def select(self, wanted: Selection, *, offset: int, limit: int) -> Sequence[Concept]:
         """Return concepts in the order of the release."""
         where = self._where(wanted)
-        rows = fetch(
+        rows = _filtered(
             f"SELECT {_COLUMNS} FROM fhir_concept c WHERE {where.sql}"
             " ORDER BY c.ordinal OFFSET %s::integer LIMIT %s::integer",
             [*where.params, offset, limit],
-            prepare=False,
         )
         return [_concept(row) for row in rows]
 
@@ -70,9 +71,7 @@ class TableSystem:
         if wanted == Selection():
             return self.concepts
         where = self._where(wanted)
-        rows = fetch(
-            f"SELECT count(*) FROM fhir_concept c WHERE {where.sql}", where.params, prepare=False
-        )
+        rows = _filtered(f"SELECT count(*) FROM fhir_concept c WHERE {where.sql}", where.params)
         return int(rows[0][0])
 
     def ancestors(self, code: str) -> frozenset[str]:
@@ -122,9 +121,8 @@ class TableSystem:
         if lowered in CODE or lowered == "display":
             column = "c.display" if lowered == "display" else "c.code"
             return Clause(test.sql.format(column), test.params)
-        if lowered in {"inactive", "notselectable"}:
-            flag = "inactive" if lowered == "inactive" else "abstract"
-            return Clause(test.sql.format(f"c.{flag}::text"), test.params)
+        if lowered == "inactive":
+            return Clause(test.sql.format("c.inactive::text"), test.params)
         if lowered in {"parent", "child"}:
             own, other = ("child", "parent") if lowered == "parent" else ("parent", "child")
             return Clause(
@@ -161,6 +159,20 @@ def find_tables(url: str) -> list[TableSystem]:
         TableSystem(pk, own.decode(), version.decode(), name.decode(), value_set.decode(), concepts)
         for pk, own, version, name, value_set, concepts in fetch(_SYSTEMS, (url,))
     ]
+
+
+def _filtered(sql: str, params: Sequence[object]) -> list[Row]:
+    """Return the rows of a selection; raise NotComputable for what PostgreSQL has no regex of."""
+    try:
+        return fetch(sql, params, prepare=False)
+    except DataError as error:
+        if not isinstance(error.__cause__, InvalidRegularExpression):
+            raise
+        raise NotComputable(
+            f"A regex filter can't be evaluated: {error.__cause__.diag.message_primary}. Write it"
+            " with classes, groups and short repeats.",
+            param="filter",
+        ) from None
 
 
 def _concept(row: Row) -> Concept:

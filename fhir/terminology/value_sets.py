@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/valueset.html#compositions
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from fhir.terminology.concepts import Concept, read_designations
 from fhir.terminology.errors import NotComputable, TooCostly, UnknownCanonical
 from fhir.terminology.filters import read_filter
 from fhir.terminology.memory import has_words
+from fhir.terminology.supplements import require_supplement, supplemented, supplements_of
 from fhir.terminology.system import CodeSystem, Selection
 
 MAX_CODES: Final = 50_000
@@ -57,6 +58,8 @@ class Composition:
     selection: Selection = field(default_factory=Selection)
     versions: Versions = field(default_factory=Versions)
     excluded: frozenset[str] = frozenset()
+    supplements: list[dict[str, Any]] = field(default_factory=list)
+    contained: dict[str, dict[str, Any]] = field(default_factory=dict)
     used_systems: dict[str, str] = field(default_factory=dict)
     used_sets: dict[str, str] = field(default_factory=dict)
     _gathered: int = 0
@@ -66,6 +69,8 @@ class Composition:
 
     def value_set(self, url: str) -> dict[str, Any]:
         """Return a value set by canonical url; raise UnknownCanonical."""
+        if url.startswith("#") and url in self.contained:
+            return self.contained[url]
         bare, version = split(url)
         version = version or self.versions.value_sets.get(bare, "")
         found = canonical.find_resource("ValueSet", bare, version) or implicit.value_set(bare)
@@ -73,6 +78,17 @@ class Composition:
             raise UnknownCanonical("ValueSet", bare, version)
         self.used_sets[bare] = str(found.get("version", ""))
         return found
+
+    def begin(self, value_set: dict[str, Any], supplements: Iterable[str] = ()) -> None:
+        """Take what a value set brings and needs: contained value sets, supplements.
+
+        Raises UnknownCanonical for a supplement that is not here.
+        """
+        for resource in value_set.get("contained", ()):
+            if resource.get("resourceType") == "ValueSet":
+                self.contained[f"#{resource.get('id')}"] = resource
+        for canonical_url in dict.fromkeys([*supplements_of(value_set), *supplements]):
+            self.supplements.append(require_supplement(canonical_url))
 
     def system(self, include: Mapping[str, Any]) -> CodeSystem | None:
         """Return the code system of an include, None where its concepts are not known here."""
@@ -82,6 +98,7 @@ class Composition:
         if found is not None:
             self._check_version(found)
             self.used_systems[found.url] = found.version
+            found = supplemented(found, self.supplements) if self.supplements else found
         return found
 
     def _check_version(self, system: CodeSystem) -> None:
@@ -170,8 +187,15 @@ class Composition:
             codes = tuple(entries)
             found = system.select(Selection(codes=codes), offset=0, limit=len(codes))
             known = {concept.code: concept for concept in found}
+            lowered = {code.lower(): concept for code, concept in known.items()}
+            for code in codes:  # where the system says that case is nothing
+                if code not in known and system.find(code) is not None:
+                    known[code] = lowered[code.lower()]
         members = []
+        is_complete = system is not None and system.content == "complete"
         for code, entry in entries.items():
+            if is_complete and code not in known:
+                continue  # a code that its system does not have is no code
             concept = _as_listed(entry, known.get(code))
             if _passes(concept, narrow):
                 members.append(
@@ -234,7 +258,10 @@ class Composition:
             entry = next((e for e in include["concept"] if e.get("code") == code), None)
             if entry is None:
                 return None
-            concept = _as_listed(entry, system.find(code) if system else None)
+            known = system.find(code) if system else None
+            if known is None and system is not None and system.content == "complete":
+                return None
+            concept = _as_listed(entry, known)
             return Member(url, concept, system.version if system else "")
         if system is None:
             raise _unknown_system(include)
