@@ -116,12 +116,13 @@ class Execution:
             given = {d.name.value: self.arguments(d) for d in node.directives or ()}
             if "slice" in given:
                 self._slice(node, value, found, given, answer)
-            elif "flatten" in given:
+                continue
+            if "first" in given and isinstance(found, list):
+                found = found[0] if found else None
+            if "flatten" in given:
                 self._flatten(node, found, answer)
             else:
-                answer[_key(node)] = (
-                    found[0] if "first" in given and isinstance(found, list) else found
-                )
+                answer[_key(node)] = found
         return answer
 
     def _slice(

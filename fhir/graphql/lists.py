@@ -70,10 +70,17 @@ def _whole(arguments: Arguments, name: str, default: int) -> int:
 
 
 def merge(answer: JsonObject, child: JsonObject, *, single: frozenset[str]) -> None:
-    """Put a flattened child's members into the answer, each a list unless it is single."""
+    """Put a flattened child's members into the answer, each a list unless it is single.
+
+    What a child does not have adds nothing; raises InvalidQuery for two values of a single one.
+    """
     for name, value in child.items():
-        if name in single:
-            answer.setdefault(name, value)
-        else:
-            values = answer.setdefault(name, [])
-            values.extend(value if isinstance(value, list) else [value])
+        values = value if isinstance(value, list) else [value]
+        found = [item for item in values if item is not None]
+        if name not in single:
+            if found:
+                answer.setdefault(name, []).extend(found)
+        elif len(found) > 1 or (found and name in answer):
+            raise InvalidQuery(f"`{name}` is @singleton and has several values.", param=name)
+        elif found:
+            answer[name] = found[0]

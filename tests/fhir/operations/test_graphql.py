@@ -185,9 +185,77 @@ def test_slices_give_each_item_a_name(ann: APIClient) -> None:
         "given.0": "Ann",
         "family.0": ["Müller"],
         "given.1": "Annie",
-        "family.1": [None],
     }
     assert "path" in message(ann, "{ PatientList { name @slice { given } } }")
+
+
+CHALMERS = {
+    "resourceType": "Patient",
+    "id": "chalmers",
+    "identifier": [{"use": "usual", "system": "urn:oid:1.2.36.146.595.217.0.1", "value": "12345"}],
+    "active": True,
+    "name": [
+        {"use": "official", "family": "Chalmers", "given": ["Peter", "James"]},
+        {"use": "usual", "given": ["Jim"]},
+        {"use": "maiden", "family": "Windsor", "given": ["Peter", "James"]},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            "name @flatten { text given family }",
+            {
+                "given": ["Peter", "James", "Jim", "Peter", "James"],
+                "family": ["Chalmers", "Windsor"],
+            },
+        ),
+        (
+            "name @flatten { text given @first family }",
+            {"given": ["Peter", "Jim", "Peter"], "family": ["Chalmers", "Windsor"]},
+        ),
+        (
+            "name @flatten @first { text given family @singleton }",
+            {"given": ["Peter", "James"], "family": "Chalmers"},
+        ),
+        (
+            'name @flatten @slice(path: "use") { given family @singleton }',
+            {
+                "given.official": ["Peter", "James"],
+                "family.official": "Chalmers",
+                "given.usual": ["Jim"],
+                "given.maiden": ["Peter", "James"],
+                "family.maiden": "Windsor",
+            },
+        ),
+        (
+            'name @flatten @slice(path: "$index") { given family @singleton }',
+            {
+                "given.0": ["Peter", "James"],
+                "family.0": "Chalmers",
+                "given.1": ["Jim"],
+                "given.2": ["Peter", "James"],
+                "family.2": "Windsor",
+            },
+        ),
+    ],
+)
+def test_the_examples_of_the_specification(
+    alice_client: APIClient, names: str, expected: dict[str, object]
+) -> None:
+    put(alice_client, CHALMERS)
+    query = f"{{ identifier @flatten {{ system value @singleton }} active {names} }}"
+    assert data(alice_client, query, "Patient/chalmers/") == {
+        "system": ["urn:oid:1.2.36.146.595.217.0.1"],
+        "value": "12345",
+        "active": True,
+        **expected,
+    }
+    query = "{ name @flatten { family @singleton } }"
+    answer = ask(alice_client, query, "Patient/chalmers/")
+    assert "several values" in answer["errors"][0]["message"]
 
 
 def test_mutations_create_update_and_delete(ann: APIClient) -> None:
