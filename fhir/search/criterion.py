@@ -7,7 +7,12 @@ from collections.abc import Callable
 from typing import Final
 
 from fhir.definitions import SearchParameter, is_resource_type, search_parameter
-from fhir.search.errors import SearchRefused, UnknownSearchParameter, UnsupportedSearch
+from fhir.search.errors import (
+    NeverRefers,
+    SearchRefused,
+    UnknownSearchParameter,
+    UnsupportedSearch,
+)
 from fhir.search.functional_lists import functional_list
 from fhir.search.request import ChainCriterion, Criterion, HasCriterion, ParameterCriterion
 from fhir.search.values import split_unescaped
@@ -109,11 +114,11 @@ class CriterionReader:
         depth: int,
     ) -> ChainCriterion:
         alternatives: list[Criterion] = []
-        unknown: UnknownSearchParameter | None = None
+        unknown: SearchRefused | None = None
         for target in self.candidates(resource_type, parameter, modifier, rest):
             try:
                 alternatives.append(self.read(target, rest, value, depth + 1))
-            except UnknownSearchParameter as error:
+            except (UnknownSearchParameter, NeverRefers) as error:
                 unknown = error
         if not alternatives and unknown is not None:
             raise unknown
@@ -128,7 +133,7 @@ class CriterionReader:
         if parameter.type != "reference":
             raise SearchRefused(f"`{code}` of {source_type} is no reference.", param=name[:120])
         if parameter.targets and resource_type not in parameter.targets:
-            raise SearchRefused(
+            raise NeverRefers(
                 f"`{source_type}.{code}` never refers to {resource_type}.", param=name[:120]
             )
         criterion = self.read(source_type, rest, value, depth + 1)

@@ -15,6 +15,10 @@ class UnsupportedSearch(SearchRefused):
     issue_code = "not-supported"
 
 
+class NeverRefers(SearchRefused):
+    """The reference parameter of a `_has` never leads to the type that is searched."""
+
+
 class UnknownSearchParameter(SearchRefused):
     """The type has no such search parameter; only strict handling refuses it."""
 

@@ -41,6 +41,7 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
         [
             all_of([*narrated, *_letters(value, alias), Clause(test, (value,))])
             for value in map(unescape, criterion.values)
+            if any(map(str.isalnum, value))  # else it has no word
         ]
     )
 

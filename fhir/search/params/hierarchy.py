@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from fhir import hashes
-from fhir.definitions import search_parameter, type_number
+from fhir.definitions import is_resource_type, search_parameter, type_number
 from fhir.search.clause import FALSE, Clause, any_of, array
 from fhir.search.context import SearchContext
 from fhir.search.errors import SearchRefused
@@ -18,6 +18,8 @@ _PART_OF: Final = ("partof", "part-of")
 
 def part_of(resource_type: str) -> str | None:
     """Return the parameter by which resources of a type are parts of others of the type."""
+    if not is_resource_type(resource_type):
+        return None
     for code in _PART_OF:
         parameter = search_parameter(resource_type, code)
         if parameter is not None and resource_type in parameter.targets:

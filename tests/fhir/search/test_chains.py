@@ -107,6 +107,8 @@ FOUND = [
     ("Observation", "has-member:Observation.subject:Patient.gender=female", ["o2"]),
     ("Observation", "subject:Patient.name=mull&subject:Patient.gender=male", ["o2"]),
     ("Patient", "_has:Observation:patient:code=a", ["anna"]),
+    # Observation.patient never refers to a RelatedPerson, which a link may lead to
+    ("Patient", "link._has:Observation:patient:code=b", ["anna"]),
     ("Patient", "_has:Observation:subject:code=a,b", ["anna", "bert"]),
     ("Patient", "_has:Observation:patient:status:not=final", ["bert"]),
     ("Patient", "_has:Observation:patient:_has:Provenance:target:recorded=2026", ["anna"]),

@@ -234,3 +234,9 @@ def test_words_are_found_whatever_their_spelling(clinic: Clinic) -> None:
     assert ask("Patient", "_text=kid") == []
     assert ask("Patient", "_content=left lung") == ["p1", "p4"]
     assert ask("Patient", "_content=lung,kidney") == ["p1", "p2", "p3", "p4"]
+
+
+def test_a_text_without_words_matches_nothing(clinic: Clinic) -> None:
+    ask = clinic([{"resourceType": "Patient", "id": "p1", "name": [{"text": "a | $ b"}]}])
+    for value in ("%7C%7C", "$", "-", '""', "-%20-"):
+        assert ask("Patient", f"_content={value}") == [], value
