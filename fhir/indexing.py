@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -171,7 +172,7 @@ def _coded_forms(system: str, code: str) -> tuple[int, ...]:
 
 
 def _reference_forms(value: Reference) -> Iterator[int]:
-    if value.url is not None and not value.url.startswith(own_base()):
+    if value.url is not None and not value.url.startswith(own_bases()):
         yield hashes.uri(value.url)
         if value.version:
             yield hashes.uri(f"{value.url}|{value.version}")
@@ -188,6 +189,19 @@ def _reference_forms(value: Reference) -> Iterator[int]:
 def own_base() -> str:
     """Return the address under which this server's resources have absolute references."""
     return f"{settings.BASE_URL}/v1/fhir/"
+
+
+@lru_cache(maxsize=1)
+def own_bases() -> tuple[str, ...]:
+    """Return all addresses at which clients may have found this server: of each host it answers to.
+
+    What names a resource by `localhost` means the same one as by 127.0.0.1.
+    """
+    base = urlsplit(settings.BASE_URL)
+    hosts = [host for host in settings.ALLOWED_HOSTS if host.strip("*.") == host]
+    port = f":{base.port}" if base.port else ""
+    named = [f"{base.scheme}://{host}{end}/v1/fhir/" for host in hosts for end in {port, ""}]
+    return (own_base(), *named)
 
 
 @lru_cache(maxsize=256)
@@ -207,6 +221,6 @@ def _promoted_patient(resource_type: str, rid: str, found: Extracted) -> int | N
         reference.id
         for reference in found.references
         if reference.type == "Patient" and reference.param in {"patient", "subject"}
-        if reference.id and (reference.url is None or reference.url.startswith(own_base()))
+        if reference.id and (reference.url is None or reference.url.startswith(own_bases()))
     }
     return hashes.self_hash("Patient", patients.pop()) if len(patients) == 1 else None

@@ -37,6 +37,7 @@ from fhir.search.request import (
     Criterion,
     NotCriterion,
     ParameterCriterion,
+    SearchRequest,
 )
 from fhir.search.service import run
 from healthcloud.api.errors import describe
@@ -79,7 +80,7 @@ def search(call: Call) -> Answer | None:
         return None
     request = parse(kind, pairs, strict=_preferences(call).get("handling") == "strict")
     require_search(call.caller.principal, request)
-    if request.count > _MOST or not all(map(_is_here, request.criteria)):
+    if not _is_short(request) or not all(map(_is_here, request.criteria)):
         return None
     call.entry.companion = Access("search", kind, query=call.query).statement(
         project=call.caller.project.number,
@@ -137,6 +138,12 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     for name, value in pairs:
         found.setdefault(name, []).append(value)
     return [(name, value) for name, values in found.items() for value in values]
+
+
+def _is_short(request: SearchRequest) -> bool:
+    """Tell whether the answer is put together soon, whatever is found."""
+    iterates = any(i.iterate for i in (*request.includes, *request.revincludes))
+    return request.count <= _MOST and not request.contained and not iterates
 
 
 def _is_here(criterion: Criterion) -> bool:

@@ -18,6 +18,7 @@ from fhir.search.service import SearchResult, present_types, run, run_several
 from fhir.search.several import parse_everywhere, parse_several, types_named, within
 from fhir.stored import StoredResource
 from healthcloud.api.principal import Principal
+from healthcloud.errors import UnsupportedMediaType
 
 Pairs = list[tuple[str, str]]
 
@@ -27,7 +28,12 @@ def posted_pairs(view: FhirView) -> Pairs:
     pairs = view.query_pairs()
     body = view.request._request.body
     if body:
-        check_content_type(view.request.content_type or "", FORM)
+        kind = view.request.content_type or ""
+        if check_content_type(kind, FORM) != FORM:  # a resource says nothing of what is searched
+            raise UnsupportedMediaType(
+                f"Send the parameters of a search as {FORM}, not `{kind[:80]}`.",
+                param="Content-Type",
+            )
         form = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
         wanted = dict(form).get("_format")
         if wanted and "_format" not in dict(pairs):

@@ -15,7 +15,7 @@ from fhir.definitions import (
     resource_types,
     search_parameter,
 )
-from fhir.indexing import own_base
+from fhir.indexing import own_bases
 from fhir.rows import STORED_COLUMNS, stored_of
 from fhir.search.clause import array, tokens_of
 from fhir.search.extractors import Reference, extract
@@ -202,7 +202,7 @@ def _version_asked(step: _Step) -> Belongs:
 
 
 def _is_local(reference: Reference) -> bool:
-    return reference.url is None or reference.url.startswith(own_base())
+    return reference.url is None or reference.url.startswith(own_bases())
 
 
 # --- what refers to a resource --------------------------------------------------------------------

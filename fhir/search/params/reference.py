@@ -6,7 +6,7 @@ from typing import Final
 
 from fhir import hashes
 from fhir.definitions import SearchParameter, resource_types, search_parameter
-from fhir.indexing import MANY_PATIENTS, own_base
+from fhir.indexing import MANY_PATIENTS, own_bases
 from fhir.search.clause import Clause, any_of, array, has_any_token
 from fhir.search.context import SearchContext
 from fhir.search.errors import SearchRefused
@@ -58,7 +58,9 @@ def _name_form(name: str) -> int:
 
 def targets(value: str, parameter: SearchParameter, modifier: str) -> Iterator[str]:
     """Yield the names under which what a value refers to may have been indexed."""
-    name = unescape(value).removeprefix(own_base())
+    name = unescape(value)
+    for base in own_bases() if ":" in name else ():
+        name = name.removeprefix(base)
     if ":" in name:
         yield name
     elif "/" in name:

@@ -177,3 +177,13 @@ def test_the_link_self_says_what_was_used(stored: None, alice_client: APIClient)
     asked = "/v1/fhir/Observation?_count=5000&colour=red&code="
     [link] = alice_client.get(asked).json()["link"]
     assert link["url"] == "http://testserver/v1/fhir/Observation?_count=1000"
+
+
+def test_a_posted_search_is_a_form(stored: None, alice_client: APIClient) -> None:
+    address = "/v1/fhir/Patient/_search"
+    refused = alice_client.post(address, {"active": "true"}, format="json")
+    assert refused.status_code == 415
+    assert "x-www-form-urlencoded" in refused.json()["issue"][0]["diagnostics"]
+    form = "active=true&_format=xml"
+    answer = alice_client.post(address, form, content_type="application/x-www-form-urlencoded")
+    assert answer["Content-Type"].startswith("application/fhir+xml")
