@@ -18,12 +18,13 @@ from healthcloud.events.models import Event
 from healthcloud.ledger.handlers import ClaimedWork, Lease, Outcome, Settled
 from healthcloud.tenancy.scope import active_scope
 from workflows.carrier import Carrier
+from workflows.definition import Definition
 from workflows.due import WORK_KIND
 from workflows.ending import actor_of
-from workflows.engine import Action, Execute, Json, Record, StepError
+from workflows.engine import Action, Execute, Json, Record, State, StepError
 from workflows.journal import Journal
 from workflows.lanes import Holder
-from workflows.models import Run, StepRun
+from workflows.models import Lane, LaneStatus, Run, RunStatus, StepRun
 from workflows.published import Published, note_slow
 from workflows.sitting import Sitting
 from workflows.step_rows import as_json
@@ -44,7 +45,7 @@ class TooSlow(HandOver):
 
 
 @dataclass(slots=True)
-class _Patience(Lease):
+class Patience(Lease):
     """The hold on a run that nobody else can know of, for as long as the caller has patience."""
 
     until: float = 0.0
@@ -67,35 +68,30 @@ def carry(run: Run, found: Published, now: datetime) -> Carried | None:
     """Carry a run that is not written to its end; return None, the run unchanged, if that fails."""
     if not found.is_quick:
         return None
+    scope = active_scope()
+    journal = Journal(Holder(run), actor_of(run))
+    lease = Patience(until=time.thread_time() + SECONDS)
+    work = ClaimedWork(0, scope, WORK_KIND, run.id, 0, 1, now, lease=lease)
+    desk = Desk(work, journal, journal.state(scope, now), found.version.definition)
     try:
-        return _Desk(run, found, now).done()
+        desk.go()
     except TooSlow:
         note_slow(found)
+        return None
     except HandOver:
-        pass
-    return None
+        return None
+    return desk.carried
 
 
-class _Desk(Carrier):
-    """Carries a run in memory: a carrier whose commits never happen."""
+class Desk(Carrier):
+    """Carries in memory: a carrier whose commits never happen."""
 
-    def __init__(self, run: Run, found: Published, now: datetime) -> None:
-        scope = active_scope()
-        lease = _Patience(until=time.thread_time() + SECONDS)
-        work = ClaimedWork(0, scope, WORK_KIND, run.id, 0, 1, now, lease=lease)
-        journal = Journal(Holder(run), actor_of(run))
-        state = journal.state(scope, now)
-        super().__init__(
-            work, Sitting(scope), journal, state, found.version.definition, timezone.now
-        )
+    def __init__(
+        self, work: ClaimedWork, journal: Journal, state: State, definition: Definition | None
+    ) -> None:
+        super().__init__(work, Sitting(work.scope), journal, state, definition, timezone.now)
         self.carried = Carried()
-        self.began = now
-
-    def done(self) -> Carried:
-        """Go to the end and return what happened on the way."""
-        self.go()
-        self.carried.steps = self.journal.fresh
-        return self.carried
+        self.began = state.now
 
     def put_down(self, action: Action) -> None:
         """Note a step that is data; a worker does all else."""
@@ -114,16 +110,30 @@ class _Desk(Carrier):
         raise HandOver(error.code)
 
     def finish(self, status: str, *, output: object = None, error: Json | None = None) -> Outcome:
-        """Note the end of the run, which nothing can stop any more."""
+        """Note the end, which nothing can stop any more."""
         if any(_is_large(row) for row in self.journal.fresh):
             raise HandOver
+        if self.lane is None:
+            self.end_run_here(status, output, error)
+        elif status == RunStatus.COMPLETED:
+            self.end_item_here(self.lane, output)
+        else:
+            raise HandOver
+        self.carried.steps = self.journal.fresh
+        self.carried.events = self.journal.told()
+        return Settled()
+
+    def end_run_here(self, status: str, output: object, error: Json | None) -> None:
         run = self.run
         run.status, run.output, run.error = status, output, error
         run.started_at, run.finished_at = self.began, self.clock()
         run.size = self.journal.written
         self.journal.events.append(ending(run))
-        self.carried.events = self.journal.told()
-        return Settled()
+
+    def end_item_here(self, lane: Lane, output: object) -> None:
+        lane.status, lane.output = LaneStatus.SUCCEEDED, output
+        lane.started_at, lane.finished_at = self.began, self.clock()
+        lane.size = self.journal.written
 
 
 def _is_large(row: StepRun) -> bool:

@@ -53,7 +53,7 @@ class Holder:
 
 def begin(holder: Holder, action: FanOutAction, identifier: str) -> FanOut:
     """Write the lanes of a step and ask for as many as may run at once; inside a transaction."""
-    run, around = holder.run, holder.lane
+    run = holder.run
     count = len(action.items)
     fan_out = FanOut.objects.create(
         id=identifier,
@@ -67,25 +67,56 @@ def begin(holder: Holder, action: FanOutAction, identifier: str) -> FanOut:
         needed=action.needed,
         tolerated=action.tolerated,
     )
+    lanes = rows_of(holder, action, identifier)
+    for lane in lanes:
+        lane.status = LaneStatus.QUEUED if lane.index < fan_out.started else LaneStatus.READY
+    Lane.objects.bulk_create(lanes, batch_size=_BATCH)
+    for lane in lanes[: fan_out.started]:
+        ask_for(run.id, lane.id)
+    return fan_out
+
+
+def rows_of(holder: Holder, action: FanOutAction, identifier: str) -> list[Lane]:
+    """Return the rows of branches or items, not written yet."""
+    around = holder.lane
     lineage = f"{around.lineage}{around.id}/" if around is not None else ""
-    lanes = [
+    return [
         Lane(
-            project_id=run.project_id,
-            run=run,
-            fan_out=fan_out,
+            project_id=holder.run.project_id,
+            run=holder.run,
+            fan_out_id=identifier,
             lineage=lineage,
             path=action.step.path,
             iteration=action.iteration,
             index=index,
             item=item,
-            status=LaneStatus.QUEUED if index < fan_out.started else LaneStatus.READY,
         )
         for index, item in enumerate(action.items)
     ]
-    Lane.objects.bulk_create(lanes, batch_size=_BATCH)
-    for lane in lanes[: fan_out.started]:
-        ask_for(run.id, lane.id)
-    return fan_out
+
+
+def write_done(holder: Holder, action: FanOutAction, done: Sequence[Lane]) -> FanOutState:
+    """Write items that have all succeeded already; inside a transaction."""
+    count = len(done)
+    fan_out = FanOut.objects.create(
+        id=done[0].fan_out_id,
+        project_id=holder.run.project_id,
+        run=holder.run,
+        lane=holder.lane_id,
+        path=action.step.path,
+        iteration=action.iteration,
+        total=count,
+        started=count,
+        succeeded=count,
+        needed=action.needed,
+        tolerated=action.tolerated,
+    )
+    Lane.objects.bulk_create(done, batch_size=_BATCH)
+    results = [
+        {"index": lane.index, "status": lane.status, "output": lane.output, "error": lane.error}
+        for lane in done
+    ]
+    return counts_of(fan_out, results)
 
 
 def count_in(lane: Lane) -> None:

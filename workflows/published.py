@@ -5,6 +5,7 @@ workflow changes. A start that uses what was kept writes its run only if that st
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -13,7 +14,7 @@ from django.db import connection
 
 from healthcloud.tenancy.pipeline import Statement
 from healthcloud.tenancy.scope import active_project, active_scope, is_direct
-from workflows.definition import NO_LIMITS, Definition, Limits
+from workflows.definition import NO_LIMITS, Definition, Limits, Step
 from workflows.models import WorkflowVersion
 from workflows.parsing import parse
 from workflows.queries import NotPublished, VersionNotFound, WorkflowNotFound
@@ -125,9 +126,12 @@ def version_of(schema: str, version_id: str) -> Version:
 
 def _is_plain(definition: Definition) -> bool:
     """Return whether nothing in a definition waits, calls, is limited, kept or forgotten."""
-    return definition.limits == NO_LIMITS and all(
-        step.kind in PLAIN and not step.sensitive and step.cache is None for step in definition.all
-    )
+    return definition.limits == NO_LIMITS and are_plain(definition.all)
+
+
+def are_plain(steps: Iterable[Step]) -> bool:
+    """Return whether steps are data or events only, and neither kept apart nor forgotten."""
+    return all(s.kind in PLAIN and not s.sensitive and s.cache is None for s in steps)
 
 
 def _read(schema: str, project_id: str, slug: str) -> Published:

@@ -14,8 +14,9 @@ from django.utils import timezone
 from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome
 from healthcloud.tenancy.scope import tenant_scope
 from workflows import lanes
-from workflows.carrier import Carrier, Clock
+from workflows.carrier import Clock
 from workflows.ending import actor_of, end_run
+from workflows.items import RunCarrier
 from workflows.journal import Journal, RunEnded
 from workflows.lanes import Holder
 from workflows.models import FINAL, LANE_FINAL, Lane, LaneStatus, Run, RunStatus
@@ -76,7 +77,7 @@ def _sit(work: ClaimedWork, clock: Clock, read: Read) -> Outcome:
         loops = definition is None or definition.loops_in(place.path if place else "")
         journal = Journal.open(holder, actor_of(run), work.token, kind, loops=loops)
         state = journal.state(work.scope, clock())
-        return Carrier(work, sitting, journal, state, definition, clock).go()
+        return RunCarrier(work, sitting, journal, state, definition, clock).go()
     except RunEnded:
         return Done()
     except BaseException as error:

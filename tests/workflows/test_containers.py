@@ -9,10 +9,11 @@ from fhir import store
 from healthcloud.actors import Actor
 from healthcloud.events.models import Event
 from healthcloud.ledger.claims import in_other_hands
+from healthcloud.ledger.handlers import ClaimedWork, Outcome
 from healthcloud.ledger.worker import run_until_idle
 from healthcloud.tenancy.batch import send_now
 from tests.workflows.conftest import Json, Runner, definition
-from workflows import queries, retrying, runs
+from workflows import queries, retrying, runs, worker
 from workflows.journal import Journal
 from workflows.lanes import Holder
 from workflows.models import FanOut, Lane, Run, StepRun
@@ -437,3 +438,82 @@ def test_a_worker_that_was_canceled_commits_nothing_into_a_retried_item(
         write()
     assert in_other_hands(raised.value)
     assert Lane.objects.get(id=stale.id).status == "queued"
+
+
+DATA_ITEM = {"id": "double", "kind": "transform", "with": {"n": "{{ item }}"}}
+TOLD_ITEM = {
+    "id": "tell",
+    "kind": "emit",
+    "with": {"type": "custom.flow.item", "payload": {"n": "{{ item }}"}},
+}
+
+
+def _map_of(*steps: dict[str, object], **arguments: object) -> dict[str, object]:
+    each = {"id": "each", "kind": "map", "with": {"items": "{{ input.items }}", **arguments}}
+    output = {"results": "{{ steps.each.output.results }}"}
+    return definition({**each, "steps": list(steps)}, output=output)
+
+
+def _written(run: Run) -> list[object]:
+    """Return what a run with items wrote, but for ids and times."""
+    steps = (
+        queries.steps(run)
+        .order_by("path", "iteration")
+        .values_list("path", "kind", "iteration", "attempt", "status", "input", "error")
+    )
+    lanes = (
+        Lane.objects.filter(run=run)
+        .order_by("index")
+        .values_list("index", "item", "status", "error", "size", "path", "iteration", "lineage")
+    )
+    counts = FanOut.objects.filter(run=run).values_list(
+        "total", "started", "succeeded", "failed", "needed", "tolerated", "closed", "lane"
+    )
+    told = [e.type for e in Event.objects.all() if e.payload.get("run_id") == run.id]
+    return [
+        *steps,
+        *lanes,
+        *counts,
+        sorted(told),
+        run.status,
+        run.error,
+        len(run.output["results"]),
+    ]
+
+
+def test_items_that_are_data_are_written_as_if_each_had_been_carried_alone(
+    run_workflow: Runner, alice_actor: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims: list[str] = []
+    carry = worker.carry_lane
+
+    def counted(work: ClaimedWork) -> Outcome:
+        claims.append(work.ref)
+        return carry(work)
+
+    monkeypatch.setattr(worker, "carry_lane", counted)
+    together = run_workflow(_map_of(DATA_ITEM, TOLD_ITEM), {"items": [3, 1, 2]})
+    assert claims == []
+    monkeypatch.setattr("workflows.items.SECONDS", -1.0)
+    alone = runs.start(actor=alice_actor, workflow="flow", input={"items": [3, 1, 2]}, now=now)
+    run_until_idle(["steps"])
+    assert len(claims) == 3
+    assert _written(together) == _written(queries.run(alone.id))
+
+
+def test_one_item_that_fails_lets_all_be_carried_alone(run_workflow: Runner) -> None:
+    broken = {**TOLD_ITEM, "skip_if": "item != 2"}
+    broken["with"] = {"type": "custom.flow.item", "payload": {"n": "no id at all"}}
+    run = run_workflow(_map_of(DATA_ITEM, broken, tolerate=1), {"items": [1, 2, 3]})
+    assert run.status == "completed"
+    assert [result and result.get("n") for result in run.output["results"]] == [None, None, None]
+    states = Lane.objects.filter(run=run).order_by("index").values_list("status", flat=True)
+    assert list(states) == ["succeeded", "failed", "succeeded"]
+
+
+def test_many_items_of_data_end_in_one_turn(run_workflow: Runner) -> None:
+    run = run_workflow(_map_of(DATA_ITEM), {"items": list(range(1500))})
+    assert run.status == "completed"
+    assert run.output["results"][-1] == {"n": 1499}
+    assert Lane.objects.filter(run=run, status="succeeded").count() == 1500
+    assert StepRun.objects.filter(run=run, step="double").count() == 1500
