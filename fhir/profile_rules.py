@@ -19,6 +19,7 @@ from fhir.documents import JsonObject, ParsedResource
 from fhir.errors import InvalidResource
 from fhir.sql import fetch
 from fhir.validation import Issue, outcome
+from healthcloud.errors import ServiceUnavailable
 from healthcloud.tenancy.scope import active_scope, is_direct
 
 Mode = Literal["claimed", "required"]
@@ -29,8 +30,11 @@ _OFF: Final = frozenset({"", "{}", "null"})
 _remembered: dict[str, tuple[float, str]] = {}
 
 
-class NeedsTransaction(Exception):
-    """The write looks profiles up first, so one round trip is not enough for it."""
+class NeedsTransaction(ServiceUnavailable):
+    """The write looks profiles up first, so one round trip is not enough: it goes the whole way."""
+
+    def __init__(self) -> None:
+        super().__init__("Writes of this project are checked against profiles; send it again.")
 
 
 @dataclass(frozen=True, slots=True)

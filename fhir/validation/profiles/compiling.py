@@ -22,6 +22,7 @@ from fhir.validation.profiles.shapes import (
 Facts = dict[str, Any]
 
 BASE: Final = "http://hl7.org/fhir/StructureDefinition/"
+_WIDEST: Final = f"{BASE}elementdefinition-maxValueSet"
 _INLINE: Final = {"BackboneElement", "Element"}
 _DEEPEST: Final = 16
 
@@ -172,6 +173,10 @@ def _apply(shape: Shape, facts: Facts, *, is_root: bool) -> None:
     binding = facts.get("binding", {})
     if binding.get("valueSet") and binding.get("strength") in {"required", "extensible"}:
         shape.binding = Binding(binding["strength"], binding["valueSet"])
+    for extension in binding.get("extension", ()):
+        widest = extension.get("valueCanonical", extension.get("valueUri"))
+        if extension.get("url") == _WIDEST and widest:
+            shape.widest = Binding("required", str(widest))
     _apply_constraints(shape, facts.get("constraint", ()))
     if "slicing" in facts:
         shape.slicing = _slicing(facts["slicing"])

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from fhir.fhirpath import FhirPathError, Node
+from fhir.fhirpath.equality import order_of
+from fhir.fhirpath.nodes import system
 from fhir.validation.invariants.rule import Context
 from fhir.validation.issues import Issue, Severity
 from fhir.validation.profiles.compiling import ProfileError
@@ -64,8 +67,9 @@ class _Check:
     def item(self, item: Item, shape: Shape) -> Iterator[Issue]:
         """Yield what is wrong with one item and below it."""
         yield from self._values(item, shape)
-        if shape.binding is not None:
-            yield from self._binding(item, shape.binding)
+        for binding in (shape.binding, shape.widest):
+            if binding is not None:
+                yield from self._binding(item, binding)
         for constraint in shape.constraints:
             finding = self.invariants.finding(item, constraint)
             if finding is not None:
@@ -140,7 +144,7 @@ class _Check:
             hint = f" ({part} differs)" if part else ""
             text = f"must hold {_shown(shape.pattern)}{hint}."
             yield self._issue("error", "value", where, text)
-        if not _is_within(item.value, shape.lowest, shape.highest):
+        if not _is_within(item, shape.lowest, shape.highest):
             text = "is outside of the range that the profile allows: correct it."
             yield self._issue("error", "value", where, text)
         if shape.longest is not None and len(str(item.value)) > shape.longest:
@@ -238,12 +242,21 @@ def _codes(item: Item, library: Library, value_set: str) -> Iterator[tuple[str, 
                 yield str(coding.get("system", "")), coding["code"]
 
 
-def _is_within(value: object, lowest: object, highest: object) -> bool:
-    """Say whether a number is within minValue and maxValue."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _is_within(item: Item, lowest: object, highest: object) -> bool:
+    """Say whether a value is within minValue and maxValue, as far as they can be compared."""
+    if lowest is NOTHING and highest is NOTHING:
         return True
-    above = not isinstance(lowest, int | float) or value >= lowest
-    return above and (not isinstance(highest, int | float) or value <= highest)
+    value = system(Node(item.value, kind=item.kind, home=item.home))
+    for bound, wrong in ((lowest, -1), (highest, 1)):
+        if bound is NOTHING:
+            continue
+        try:
+            order = order_of([value], [system(Node(bound, kind=item.kind, home=item.home))])
+        except FhirPathError:
+            continue
+        if order == wrong:
+            return False
+    return True
 
 
 def _shown(value: object) -> str:

@@ -66,6 +66,8 @@ class Slicing:
 class Shape:
     """What an element must be like, with what lies below it, in a profile.
 
+    `widest` is the maximum value set of an extensible binding, beyond which no code may be.
+
     `minimum` and `maximum` count the items in their owner (None: nothing is said). `slices` are
     shapes of some of the items, told apart by `slicing`.
     """
@@ -78,6 +80,7 @@ class Shape:
     fixed: Json = NOTHING
     pattern: Json = NOTHING
     binding: Binding | None = None
+    widest: Binding | None = None
     longest: int | None = None
     lowest: Json = NOTHING
     highest: Json = NOTHING

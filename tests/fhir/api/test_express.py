@@ -278,6 +278,21 @@ def test_an_archived_project_goes_the_whole_way(live_key: str, live_tenant: Scop
         projects.update(status=Project.Status.ACTIVE)
 
 
+def test_writes_of_a_project_that_asks_for_profiles_go_the_whole_way(
+    live_key: str, live_tenant: Scope
+) -> None:
+    projects = Project.objects.filter(id=live_tenant.project_id)
+    wrong = {**PATIENT, "meta": {"profile": ["http://x/nowhere"]}}
+    try:
+        projects.update(fhir_profiles={"mode": "required"})
+        assert ask(live_key, "/v1/fhir/Patient", wrong) is None
+        introduce(live_key)
+        assert ask(live_key, "/v1/fhir/Patient", wrong) is None
+        assert ask(live_key, "/v1/fhir/Patient") is not None
+    finally:
+        projects.update(fhir_profiles={})
+
+
 def test_a_key_bound_to_addresses_goes_the_whole_way(live_key: str) -> None:
     found = ApiKey.objects.filter(digest=keys.digest_of(live_key))
     found.update(allowed_addresses=["127.0.0.0/8"])

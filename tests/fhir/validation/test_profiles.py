@@ -12,6 +12,7 @@ from fhir.validation.profiles import Shape, compile_profile, extension_issues, p
 BASE = "http://hl7.org/fhir/StructureDefinition/"
 OWN = "http://example.org/fhir/StructureDefinition/"
 LOINC = "http://loinc.org"
+UCUM = "http://unitsofmeasure.org"
 Resource = dict[str, Any]
 
 
@@ -295,6 +296,46 @@ def test_types_targets_values_and_bindings_are_narrowed() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("key", "bounds", "inside", "outside"),
+    [
+        ("valueInteger", {"minValueInteger": 1, "maxValueInteger": 9}, [1, 9], [0, 10]),
+        (
+            "valueDateTime",
+            {"minValueDateTime": "2020", "maxValueDateTime": "2021-06"},
+            ["2020", "2020-05-01", "2021-06-30"],
+            ["2019-12-31", "2021-07-01"],
+        ),
+        (
+            "valueQuantity",
+            {"maxValueQuantity": {"value": 1, "system": UCUM, "code": "kg"}},
+            [
+                {"value": 1000, "system": UCUM, "code": "g"},
+                {"value": 5, "system": UCUM, "code": "m"},
+            ],
+            [{"value": 1001, "system": UCUM, "code": "g"}],
+        ),
+    ],
+)
+def test_values_are_within_their_bounds(
+    key: str, bounds: Resource, inside: list[Any], outside: list[Any]
+) -> None:
+    made = profile("p", "Observation", {"path": f"Observation.{key}", **bounds})
+    for value in inside:
+        assert wrong(observation(**{key: value}), made) == []
+    for value in outside:
+        assert wrong(observation(**{key: value}), made) == ["Observation.value"]
+
+
+def test_no_code_is_beyond_the_maximum_value_set() -> None:
+    widest = {"url": f"{BASE}elementdefinition-maxValueSet", "valueCanonical": "http://x/ab"}
+    binding = {"strength": "extensible", "valueSet": "http://x/none", "extension": [widest]}
+    made = profile("p", "Observation", {"path": "Observation.method", "binding": binding})
+    for code, places in (("a", []), ("c", ["Observation.method"])):
+        method = {"coding": [{"system": "http://x", "code": code}]}
+        assert wrong(observation(method=method), made) == places
+
+
 COLOR = profile(
     "color",
     "Extension",
@@ -347,6 +388,15 @@ def test_an_extension_in_another_place_is_an_error() -> None:
     assert told({"resourceType": "Patient", "extension": [color]}) == [
         ("error", "Patient.extension[0]")
     ]
+
+
+def test_hl7s_validator_finds_an_extension_misplaced_and_so_do_we(
+    validator_cases: dict[str, Resource],
+) -> None:
+    found = extension_issues(validator_cases["maiden-name.json"], Shelf())
+    errors = [issue for issue in found if issue.severity == "error"]
+    assert [issue.expression for issue in errors] == ["Patient.name[0].extension[0]"]
+    assert "is for HumanName.family" in errors[0].diagnostics
 
 
 def test_modifiers_stand_where_modifiers_stand() -> None:
