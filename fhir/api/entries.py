@@ -23,7 +23,7 @@ from fhir.operations.operation import Answer as Given
 from fhir.operations.operation import Call, Level, Operation
 from fhir.operations.registry import R4_OPERATIONS, named, where
 from healthcloud.api.principal import Principal
-from healthcloud.errors import HealthCloudError, NotFound
+from healthcloud.errors import BadRequest, HealthCloudError, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def require_call(principal: Principal, entry: Entry) -> tuple[Operation, Level]:
 
 
 def operation_of(entry: Entry) -> tuple[Operation, Level]:
-    """Return the operation that an entry calls and the level; raise NotFound or NotSupported."""
+    """Return the operation that an entry calls and its level; raise where there is none."""
     name = entry.call.removeprefix("$")
     level: Level = "instance" if entry.id else "type" if entry.resource_type else "system"
     known = named(name)
@@ -84,7 +84,9 @@ def operation_of(entry: Entry) -> tuple[Operation, Level]:
 def _unknown(name: str, entry: Entry, known: list[Operation]) -> HealthCloudError:
     if known:
         places = ", ".join(place for operation in known for place in where(operation))
-        return NotFound(f"`${name[:60]}` is not called at `{entry.path[:120]}`; it is at {places}.")
+        return BadRequest(
+            f"`${name[:60]}` is not called at `{entry.path[:120]}`; it is at {places}."
+        )
     if name in R4_OPERATIONS:
         return NotSupported(f"This server does not do the operation `${name}`.")
     return NotFound(f"There is no operation `${name[:60]}`; /v1/fhir/metadata lists all.")

@@ -24,7 +24,7 @@ from fhir.operations.registry import R4_OPERATIONS, named, where
 from fhir.search.several import types_named
 from healthcloud.api.errors import describe, log_error
 from healthcloud.api.principal import ANY_SCOPE
-from healthcloud.errors import HealthCloudError, NotFound
+from healthcloud.errors import BadRequest, HealthCloudError, NotFound
 
 
 class SystemView(FhirView):
@@ -139,11 +139,11 @@ class UnknownFhirView(FhirView):
 
 
 def _unknown_operation(name: str, rest: str) -> HealthCloudError:
-    """Return what to say of an operation that no route knows: 404, with its places, or 501."""
+    """Return what to say of an operation that no route knows: 400 with its places, 501 or 404."""
     served = named(name)
     if served or name == "validate":
         places = ", ".join(place for operation in served for place in where(operation))
-        return NotFound(
+        return BadRequest(
             f"`${name[:60]}` is not called at /v1/fhir/{rest[:120]} this way; it is at"
             f" {places or '{type}/$validate and {type}/{id}/$validate, by POST'}."
         )

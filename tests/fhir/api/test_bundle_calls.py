@@ -86,7 +86,7 @@ def test_an_operation_of_a_transaction_sees_and_is_told_what_the_entries_wrote(
     ("probe", "status", "word"),
     [
         (entry("GET", "Patient/$nonsense"), 404, "$nonsense"),
-        (entry("GET", "Patient/$expand"), 404, "ValueSet/$expand"),
+        (entry("GET", "Patient/$expand"), 400, "ValueSet/$expand"),
         (entry("GET", "Patient/a/$apply"), 501, "$apply"),
         (entry("GET", "Patient/a/$meta-add"), 400, "POST"),
         (entry("PUT", "Patient/a/$meta-add", PATIENT), 400, "POST"),

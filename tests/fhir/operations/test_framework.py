@@ -108,6 +108,8 @@ def test_an_operation_may_answer_with_status_headers_and_media_type(
         ("/v1/fhir/Patient/p1/$submit-data", 501),
         ("/v1/fhir/Patient/$frobnicate", 404),
         ("/v1/fhir/$validate", 400),
+        ("/v1/fhir/Group/$export", 400),
+        ("/v1/fhir/Patient/$expand", 400),
     ],
 )
 def test_other_operations_are_501_or_404(
