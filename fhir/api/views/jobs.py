@@ -1,5 +1,6 @@
 """Jobs over HTTP: state and result, files, cancellation. https://hl7.org/fhir/R4/async.html"""
 
+import gzip
 from typing import Final
 
 from django.http import HttpResponse
@@ -57,7 +58,11 @@ class JobFileView(FhirView):
         content = file_content(id, number) if number < 2**31 else None
         if content is None:
             raise ResourceNotFound("_jobs", f"{id}/{number}")
-        return HttpResponse(content, content_type=NDJSON)
+        headers = {"Vary": "Accept-Encoding"}
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            content = gzip.compress(content, compresslevel=1, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+        return HttpResponse(content, content_type=NDJSON, headers=headers)
 
 
 def visible_job(view: FhirView, job_id: str) -> jobs.Job:

@@ -1,8 +1,10 @@
 """What the server says of itself: capabilities in their modes, methods of addresses."""
 
 import pytest
+from django.test import override_settings
 from rest_framework.test import APIClient
 
+from fhir.api.capability import capability_statement
 from fhir.validation import validate
 
 pytestmark = pytest.mark.django_db
@@ -53,3 +55,12 @@ def test_options_names_the_methods_to_anybody(path: str, methods: str) -> None:
     answer = APIClient().options(path)
     assert (answer.status_code, answer["Allow"], answer.content) == (204, methods, b"")
     assert ("Accept-Patch" in answer) is ("PATCH" in methods)
+
+
+@pytest.mark.parametrize("mode", ["single", "multiple"])
+def test_the_statement_says_what_a_conditional_delete_does(mode: str) -> None:
+    with override_settings(FHIR_CONDITIONAL_DELETE=mode):
+        capability_statement.cache_clear()
+        statement = APIClient().get("/v1/fhir/metadata").json()
+    capability_statement.cache_clear()
+    assert {r["conditionalDelete"] for r in statement["rest"][0]["resource"]} == {mode}

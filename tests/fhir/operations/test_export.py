@@ -1,5 +1,6 @@
 """$export: what was committed at the kick-off, all of it, nothing else, as often as it crashes."""
 
+import gzip
 import json
 from collections.abc import Callable
 from datetime import datetime
@@ -292,6 +293,16 @@ def test_patients_are_named_in_parameters(client: APIClient) -> None:
     assert sorted(exported(client, place)) == ["Observation/c", "Patient/p2"]
     done = client.get(place)
     assert (done["Content-Type"], "Expires" in done) == ("application/json", True)
+
+
+def test_files_are_packed_for_who_unpacks_them(client: APIClient) -> None:
+    place = kick_off(client, "$export?_type=Patient")
+    run_until_idle()
+    plain = client.get(f"{place}/0")
+    packed = client.get(f"{place}/0", headers={"Accept-Encoding": "gzip, deflate"})
+    assert ("Content-Encoding" in plain, packed["Content-Encoding"]) == (False, "gzip")
+    assert gzip.decompress(packed.content) == plain.content
+    assert packed["Content-Type"] == plain["Content-Type"] == "application/fhir+ndjson"
 
 
 def test_an_export_that_goes_on_says_how_far_it_is_and_ends_when_told(client: APIClient) -> None:
