@@ -17,6 +17,7 @@ _TOKEN: Final = re.compile(
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t", "f": "\f"}
 _TYPES: Final = frozenset({"as", "ofType"})
+_QUESTIONS: Final = frozenset({"exists", "empty", "not", "resolve"})
 
 
 class UnsupportedExpressionError(ValueError):
@@ -183,7 +184,7 @@ class _Parser:
     def _asks_next(self) -> bool:
         """Whether what follows is no step but a question about the path: exists() and the like."""
         following = self._tokens[self._at : self._at + 2]
-        return following in (["exists", "("], ["empty", "("], ["not", "("], ["hasValue", "("])
+        return len(following) == 2 and following[0] in _QUESTIONS and following[1] == "("
 
     def index(self) -> str:
         token = self.take()

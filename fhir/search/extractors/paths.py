@@ -71,7 +71,12 @@ def resolve_test(test: Test, focus: Path) -> Condition:
     return Condition(
         test.kind,
         tuple(resolve_test(part, focus) for part in test.parts),
-        tuple(path.steps for branch in test.branches for path in resolve_branch(branch, start)),
+        tuple(
+            path.steps
+            for branch in test.branches
+            for path in resolve_branch(branch, start)
+            if test.kind != "resolves" or path.type == "Reference"
+        ),
         test.literal,
     )
 
@@ -116,11 +121,20 @@ def _advance(path: Path, step: Step) -> tuple[Path, ...]:
             return (_pick(path, int(step.name)),)
         case "extension":
             return _extension(path, step.name)
+        case "resolves" if path.type != "Reference":
+            return ()  # nothing else can be resolved
+        case "has_extension" if _is_primitive(path):
+            return ()
         case "where" | "equals":
             return (replace(path, steps=(*path.steps, _condition(path, step))),)
         case _:
             condition = Access(step.kind, step.name, step.literal)
             return (replace(path, steps=(*path.steps, condition)),)
+
+
+def _is_primitive(path: Path) -> bool:
+    found = structure(path.inside[0])
+    return found is not None and found.kind == "primitive-type"
 
 
 def _condition(path: Path, step: Step) -> Access:

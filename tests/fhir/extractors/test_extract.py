@@ -1,5 +1,6 @@
 """What searches can find a resource by."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -343,6 +344,87 @@ def test_a_custom_parameter_is_compiled_the_same_way():
     }
     values = compile_extractor("Patient", [parameter])(patient)
     assert values.strings == [String("nickname", "Bo")]
+
+
+@pytest.mark.parametrize(
+    ("expression", "values"),
+    [
+        ("Patient.name.where(use='usual' or given='Bo').given", ["Bo", "Robert"]),
+        ("Patient.name.where(use='usual' and given='Bo').given", []),
+        ("Patient.name.where((use='usual').not()).given", ["Bo"]),
+        ("Patient.name.where(use!='usual').given", ["Bo"]),
+        ("Patient.name.where(family.empty()).given", ["Bo"]),
+        ("Patient.name.where(family.exists()).given", ["Robert"]),
+        ("Patient.name.first().given", ["Bo"]),
+        ("Patient.name[1].given", ["Robert"]),
+        ("(Patient.name | Patient.contact.name).given", ["Bo", "Robert", "Eve"]),
+        ("Patient.contact.where(relationship.coding.where(code='N').exists()).name.given", ["Eve"]),
+        ("Patient.contact.where(organization.resolve() is Organization).name.given", ["Eve"]),
+        ("Patient.contact.where(organization.resolve() is Patient).name.given", []),
+        ("Patient.multipleBirth.where(resolve() is Patient) | Patient.name.family", ["Ek"]),
+        ("Patient.birthDate.where(hasExtension('urn:b')) | Patient.name.family", ["Ek"]),
+        ("Patient.birthDate.extension('urn:b').value", ["noon"]),
+        ("Patient.birthDate.extension.where(url='urn:b').valueString", ["noon"]),
+        ("Patient.extension('urn:o').extension('i').value", ["inner"]),
+        ("Patient.extension.where(url='urn:o').extension.where(url='i').value", ["inner"]),
+        ("Patient.name.`given`", ["Bo", "Robert"]),
+    ],
+)
+def test_conditions_and_extensions_of_custom_parameters(expression, values):
+    patient = {
+        "resourceType": "Patient",
+        "extension": [{"url": "urn:o", "extension": [{"url": "i", "valueString": "inner"}]}],
+        "name": [
+            {"use": "nickname", "given": ["Bo"]},
+            {"use": "usual", "given": ["Robert"], "family": "Ek"},
+        ],
+        "birthDate": "1980-01-01",
+        "_birthDate": {"extension": [{"url": "urn:b", "valueString": "noon"}]},
+        "multipleBirthBoolean": True,
+        "contact": [
+            {
+                "relationship": [{"coding": [{"code": "N"}, {"code": "E"}]}],
+                "organization": {"reference": "Organization/1"},
+                "name": {"given": ["Eve"]},
+            }
+        ],
+    }
+    found = compile_extractor("Patient", [custom(expression)])(patient)
+    assert sorted(value.value for value in found.strings) == sorted(values)
+
+
+@pytest.mark.parametrize(
+    ("expression", "answer"),
+    [
+        ("Patient.name.exists()", "true"),
+        ("Patient.photo.exists()", "false"),
+        ("Patient.photo.empty() and Patient.name.exists()", "true"),
+        ("Patient.active = true", "true"),
+        ("Patient.active.not()", "false"),
+        ("Patient.gender != 'male'", "false"),
+    ],
+)
+def test_a_question_is_a_token_of_its_answer(expression, answer):
+    parameter = replace(custom(expression), type="token")
+    patient = {"resourceType": "Patient", "active": True, "name": [{"text": "Ann"}]}
+    found = compile_extractor("Patient", [parameter])(patient)
+    assert found.tokens == [Token("nickname", None, answer)]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "Patient.contact.telecom[0].value",
+        "Patient.name.where(use='usual')[0].given",
+        "Patient.name.given.where($this='x').extension('urn:a').value",
+        "(((((((((Patient.name)))))))))",
+        "Patient.name.where(use='a' xor use='b').given",
+        "Patient.name.given" + "." * 4000,
+    ],
+)
+def test_what_has_no_one_place_or_is_too_deep_is_refused(expression):
+    with pytest.raises(UnsupportedExpressionError):
+        compile_extractor("Patient", [custom(expression)])
 
 
 def test_a_custom_parameter_that_is_no_path_is_refused():
