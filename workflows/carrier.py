@@ -77,6 +77,7 @@ class Carrier:
         self.definition = definition
         self.clock = clock
         self.begun_waiting = False
+        self.closing = False  # whether the open transaction has ended what was under a step
 
     def go(self) -> Outcome:
         """Do one action after the other until the run waits or ends."""
@@ -145,6 +146,7 @@ class Carrier:
     def close(self, record: Record, row: StepRun) -> None:
         """End what is still open under a step, in the transaction that is written next."""
         self.sitting.enter()
+        self.closing = True
         child = (row.waiting or {}).get("child")
         if child:
             ending.cancel_child(child, self.run, self.state.now)
@@ -187,6 +189,7 @@ class Carrier:
         found = self.state.steps[action.key]
         waiting = replace(found.waiting or Waiting(), escalate_at=None)
         self.sitting.enter()
+        self.closing = True
         self.journal.events.extend(
             escalate(action.task, action.step, self.run, row, self.state.now)
         )
@@ -198,6 +201,8 @@ class Carrier:
     def execute(self, action: Execute) -> None:
         """Do an effect and commit its result with all that was noted before."""
         effect = effect_of(action.step.kind)
+        if self.closing and not isinstance(effect, Tells):
+            self.commit()  # an effect that fails would undo what was ended with it
         call = self.call(action)
         row = self.journal.begin(
             action.step, action.attempt, action.arguments, call.now, action.iteration
@@ -396,6 +401,7 @@ class Carrier:
                 raise self.whose_it_is() from error
             raise
         self.journal.written_down()
+        self.closing = False
 
     def whose_it_is(self) -> Exception:
         """Return why the run could not be written: it ended, or someone else wrote since."""

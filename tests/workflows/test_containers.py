@@ -186,6 +186,32 @@ def test_any_branch_is_enough_and_the_others_are_ended(run_workflow: Runner) -> 
     assert not StepRun.objects.filter(step="late").exists()
 
 
+def test_branches_that_were_ended_stay_so_when_the_next_step_fails(run_workflow: Runner) -> None:
+    slow = {"id": "slow", "kind": "wait", "with": {"duration": "1h"}}
+    race = {
+        "id": "race",
+        "kind": "parallel",
+        "with": {"join": "any"},
+        "branches": [
+            {"name": "fast", "steps": [transform("fast", n=1)]},
+            {"name": "slow", "steps": [slow]},
+        ],
+    }
+    refused = {
+        "id": "refused",
+        "kind": "fhir_create",
+        "with": {"resource": {"resourceType": "Observation"}},
+        "on_error": "continue",
+    }
+    rest = {"id": "rest", "kind": "wait", "with": {"duration": "3h"}}
+    run = run_workflow(definition(race, refused, rest))
+    assert run.status == "waiting"
+    states = {step.step: step.status for step in queries.steps(run)}
+    assert (states["refused"], states["slow"]) == ("failed", "canceled")
+    assert sorted(Lane.objects.values_list("status", flat=True)) == ["canceled", "succeeded"]
+    assert FanOut.objects.get().closed
+
+
 def test_too_many_failed_branches_fail_the_step(run_workflow: Runner) -> None:
     fail = {"kind": "fail", "with": {"message": "no"}}
     run = run_workflow(
