@@ -73,7 +73,9 @@ def read(call: Call) -> Answer | None:
 def search(call: Call) -> Answer | None:
     """Answer a page of a search."""
     kind = call.arguments["resource_type"]
-    if "%00" in call.query or not _is_plain(call, kind, "s") or not is_resource_type(kind):
+    if not _is_plain(call, kind, "s") or not is_resource_type(kind):
+        return None
+    if "%00" in call.query or not call.query.isascii():
         return None
     pairs = _grouped(parse_qsl(call.query, keep_blank_values=True, max_num_fields=200))
     if any(name in _NOT_PLAIN for name, _ in pairs):
@@ -142,8 +144,9 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _is_short(request: SearchRequest) -> bool:
     """Tell whether the answer is put together soon, whatever is found."""
-    iterates = any(i.iterate for i in (*request.includes, *request.revincludes))
-    return request.count <= _MOST and not request.contained and not iterates
+    beside = (*request.includes, *request.revincludes)
+    has_many = any(include.iterate or not include.code for include in beside)
+    return request.count <= _MOST and not request.contained and not has_many
 
 
 def _is_here(criterion: Criterion) -> bool:

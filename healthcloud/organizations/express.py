@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 Headers = list[tuple[bytes, bytes]]
 _REMEMBERED: Final = 1000
-_LARGEST_BODY: Final = 128 << 10  # what is larger takes its time, in a thread
+_LARGEST_BODY: Final = 32 << 10  # what is larger takes its time, in a thread
 # Headers that ask for nothing but what the handlers heed; with any other a request is not plain.
 _PLAIN: Final = frozenset(
     {

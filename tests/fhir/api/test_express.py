@@ -209,6 +209,9 @@ def _headers(answer: Answer | DirectAnswer) -> dict[str, object]:
         ("/v1/fhir/Patient?_format=xml", None, {}),
         ("/v1/fhir/Patient?_pretty=true", None, {}),
         ("/v1/fhir/Patient?_count=500", None, {}),
+        ("/v1/fhir/Patient?_include=*", None, {}),
+        ("/v1/fhir/Patient?_include=Patient:link&_include:iterate=Patient:link", None, {}),
+        ("/v1/fhir/Patient?family=Jos\u00e9", None, {}),
         ("/v1/fhir/Patient?family=%00", None, {}),
         ("/v1/fhir/Patient?project_id=proj_riverside_screening", None, {}),
         ("/v1/fhir/Patient?_list=abc", None, {}),
@@ -227,7 +230,7 @@ def _headers(answer: Answer | DirectAnswer) -> dict[str, object]:
         ("/v1/fhir/Patient", PATIENT, {"idempotency_key": "abcdefgh"}),
         ("/v1/fhir/Patient", PATIENT, {"content_type": "text/plain"}),
         ("/v1/fhir/Patient", PATIENT, {"prefer": "return=OperationOutcome"}),
-        ("/v1/fhir/Patient", {**PATIENT, "id": "x", "text": {"div": "x" * 200_000}}, {}),
+        ("/v1/fhir/Patient", {**PATIENT, "id": "x", "text": {"div": "x" * 40_000}}, {}),
         ("/v1/fhir/Consent", {"resourceType": "Consent"}, {}),
     ],
 )
