@@ -303,6 +303,7 @@ class Carrier:
     def tell(self, effect: Tells, call: Call, row: StepRun, action: Execute) -> None:
         """Note an event and that its step is done; both are written with the next commit."""
         try:
+            self.enter()
             event = effect.compose(call)
         except Exception as failure:
             self.fail(row, action, step_error(failure))
@@ -317,6 +318,10 @@ class Carrier:
             self.sitting.enter()
             caching.keep(action, self.run, output, self.state.now)
         self.note(action.key, "succeeded", action.attempt, output=output)
+
+    def enter(self) -> None:
+        """Have the run's scope, which an earlier step may have left with its commit."""
+        self.sitting.enter()
 
     def inside(
         self,

@@ -105,6 +105,9 @@ class Desk(Carrier):
             raise HandOver
         super().execute(action)
 
+    def enter(self) -> None:
+        """Stay in the scope in which the run is started."""
+
     def fail(self, row: StepRun, action: Execute, error: StepError) -> None:
         """Leave the error to a worker, who treats it as the step says."""
         raise HandOver(error.code)
