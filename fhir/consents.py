@@ -6,6 +6,7 @@ is denied is not there, on whatever route. https://hl7.org/fhir/R4/consent.html
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -16,13 +17,14 @@ from fhir.definitions import type_number
 from fhir.documents import instant, to_milliseconds
 from fhir.indexing import MANY_PATIENTS
 from fhir.search.clause import array
-from fhir.sight import Settings, in_patients_record
+from fhir.sight import Settings, in_patients_record, sight_of
 from healthcloud.actors import Actor
 from healthcloud.api.principal import Principal
 from healthcloud.audit import services as audit
 from healthcloud.errors import BadRequest, Forbidden
 from healthcloud.events.services import publish
-from healthcloud.tenancy.scope import active_scope
+from healthcloud.organizations.models import Project
+from healthcloud.tenancy.scope import Scope, active_scope
 
 TREATMENT: Final = "TREAT"
 BREAK_GLASS: Final = "BTG"
@@ -87,6 +89,15 @@ def consent_settings(principal: Principal, *, purpose: str, now: datetime) -> Se
         ("hc.consent_types", array(sorted(personal))),
         ("hc.consent_at", to_milliseconds(now).isoformat()),
     )
+
+
+def heeding(scope: Scope, principal: Principal, project: Project, *, now: datetime) -> Scope:
+    """Return the scope in which a person of Studio reads: held to Consents where a project is."""
+    if not project.enforces_consent:
+        return scope
+    sight = sight_of(principal, "cud", anyway=True)
+    sight += consent_settings(principal, purpose=TREATMENT, now=now)
+    return replace(scope, sight=sight)
 
 
 def _names(principal: Principal) -> set[str]:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
+from fhir.consents import heeding
 from healthcloud.actors import Actor
 from healthcloud.api.principal import Principal
 from healthcloud.errors import HealthCloudError, NotFound, Unauthorized
@@ -178,15 +179,16 @@ def open_page(
     if request.session.get(LAST_PLACE) != place:
         request.session[LAST_PLACE] = place
     found = Project.objects.select_related("organization").get(id=scope.project_id)
+    now = timezone.now()
     return Page(
         request=request,
         organization=found.organization,
         project=found,
         environment=environment,
-        scope=scope,
+        scope=heeding(scope, principal, found, now=now),
         principal=principal,
         section=section,
-        now=timezone.now(),
+        now=now,
     )
 
 

@@ -167,6 +167,11 @@ class Principal:
         """Tell whether a scope leaves out resources of its type: the database then does, too."""
         return any(scopes.is_narrowed(scope) for scope in self.scopes)
 
+    @property
+    def launched_for(self) -> tuple[str, ...]:
+        """Return app and patient of a launched app, nothing for other callers."""
+        return () if self.client_id is None else (self.client_id, self.patient or "")
+
     def without_narrowed_scopes(self) -> "Principal":
         """Return the same caller for a place that knows no narrower sight than the project's."""
         kept = frozenset(scope for scope in self.scopes if not scopes.is_narrowed(scope))

@@ -337,7 +337,9 @@ class PlatformView(APIView):
         return idempotency.IdempotentRequest.build(
             key=key,
             project_id=self.scope.project_id or "",
-            caller=" ".join([self.actor.id, *sorted(self.principal.scopes)]),
+            caller=" ".join(
+                [self.actor.id, *sorted(self.principal.scopes), *self.principal.launched_for]
+            ),
             method=str(request.method),
             path=request.get_full_path(),
             body=request.body,

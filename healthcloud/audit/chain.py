@@ -6,11 +6,12 @@ longer fits its hash, a deleted one leaves a link without a row, one slipped in 
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from django.db import connection
+from django.utils import timezone
 
 from healthcloud.audit.models import AuditEvent, AuditLink, AuditPending
 from healthcloud.tenancy.scope import Scope, active_scope, tenant_scope
@@ -31,6 +32,25 @@ _FIELDS: Final = (
     "details",
     "request_id",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SideTrail:
+    """Rows beside the trail, of which `seal` records digests in it and `problems` recomputes them.
+
+    Both run inside a scope over all projects of the tenant.
+    """
+
+    seal: Callable[..., None]
+    problems: Callable[[], Iterable[str]]
+
+
+_side_trails: dict[str, SideTrail] = {}
+
+
+def register_side_trail(name: str, trail: SideTrail) -> None:
+    """Let rows beside the trail be sealed whenever the chain is extended."""
+    _side_trails[name] = trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +76,8 @@ def extend_chain() -> int:
                 "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
                 [f"healthcloud.audit.{scope.schema}"],
             )
+        for trail in _side_trails.values():
+            trail.seal(now=timezone.now())
         while batch := _link_batch():
             linked += batch
     return linked
@@ -90,6 +112,7 @@ def verify_chain() -> Verdict:
         problems = list(_broken_links())
         problems += [f"audit event {position} is in no link" for position in _unlinked()]
         problems += [f"audit event {position} is missing" for position in _lost()]
+        problems += [told for trail in _side_trails.values() for told in trail.problems()]
         return Verdict(
             links=AuditLink.objects.count(),
             pending=AuditPending.objects.count(),

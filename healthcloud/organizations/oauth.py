@@ -23,6 +23,7 @@ from healthcloud.organizations.clients import (
     TokenRefused,
     exchange_assertion,
 )
+from healthcloud.organizations.models import SmartClient
 from healthcloud.organizations.smart import identity, inspection, tokens
 from healthcloud.organizations.smart.scopes import CONTEXT_SCOPES
 
@@ -114,7 +115,10 @@ def _asking(request: tokens.TokenRequest) -> str:
     """Return the environment of whoever asks: an API key as bearer, or a client."""
     scheme, _, credential = request.authorization.partition(" ")
     if scheme.lower() != "bearer":
-        return tokens.authenticate_client(request).key.environment_id
+        client = tokens.authenticate_client(request)
+        if client.kind == SmartClient.Kind.PUBLIC:  # whose name everybody knows
+            raise TokenRefused("invalid_client", "A public client may not ask about tokens.", 401)
+        return client.key.environment_id
     try:
         principal = authenticate_bearer(
             credential.strip(), now=request.now, client_ip=request.client_ip

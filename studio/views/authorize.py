@@ -17,6 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
 
 from fhir import search, store
+from fhir.consents import heeding
 from healthcloud.actors import SYSTEM
 from healthcloud.api.principal import Principal
 from healthcloud.errors import HealthCloudError
@@ -136,7 +137,8 @@ def _read(request: HttpRequest, now: datetime) -> Asked:
         scopes = [scope for scope in scopes if scope not in {"launch", "launch/encounter"}]
     if not scopes:
         raise _refused(asked, "invalid_scope", "nothing of it can be granted by this person")
-    found = Asked(asked, user, principal, principal.scope_of(principal.project), scopes, context)
+    scope = heeding(principal.scope_of(principal.project), principal, project, now=now)
+    found = Asked(asked, user, principal, scope, scopes, context)
     if context.get("patient") and not _is_patient(found, str(context["patient"])):
         raise _refused(asked, "access_denied", "the patient of the launch is not there")
     return found

@@ -483,6 +483,8 @@ def test_introspection_tells_a_client_of_the_same_environment(
     assert introspected(body["refresh_token"], **headers)[1]["active"] is True
     assert introspected("nonsense", **headers)[1] == {"active": False}
     assert introspected(body["access_token"])[0] == 401
+    form = {"token": body["access_token"], "client_id": app.pk}
+    assert Client().post("/oauth/introspect", form).status_code == 401
     own = {"Authorization": f"Bearer {body['access_token']}"}
     assert introspected(body["access_token"], **own)[0] == 401
 

@@ -67,6 +67,8 @@ class JobFileView(FhirView):
 
 def visible_job(view: FhirView, job_id: str) -> jobs.Job:
     """Return a job that the caller may see; raise ResourceNotFound or Forbidden."""
+    if view.principal.is_narrowed:  # no job was narrowed as its caller is
+        raise ResourceNotFound("_jobs", job_id)
     job = jobs.require(job_id)
     for scope in job.scopes:
         require(view.principal, scope)

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.test import Client
 from rest_framework.test import APIClient
 
 from healthcloud.audit.models import AuditEvent
 from healthcloud.events.models import Event
-from healthcloud.organizations.models import Project
+from healthcloud.organizations.models import Project, User
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.fhir.sight.conftest import ids_in, observation
 
@@ -224,6 +225,18 @@ def test_an_app_is_held_to_scopes_and_consents(
     app = launch_for("patient/*.rs")
     assert shown(app, "Condition") == set()
     assert observations(app) == {"lab-ann", "vital-ann"}
+
+
+def test_studio_heeds_consents(enforced: None, put: Put, alice: User) -> None:
+    browser = Client()
+    browser.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+    place = "/studio/riverside/sandbox/screening/records"
+    assert b"Archer" in browser.get(place).content
+    put(consent({"type": "deny"}))
+    page = browser.get(place).content
+    assert b"Archer" not in page
+    assert b"Baker" in page
+    assert browser.get(f"{place}/patients/ann").status_code == 404
 
 
 def test_the_setting_is_the_projects(client_for: ClientFor) -> None:

@@ -183,6 +183,17 @@ def test_jobs_and_subscriptions_are_refused(app: APIClient, records: APIClient) 
     assert ids_in(records.get("/v1/fhir/Subscription").json()) == set()
 
 
+def test_the_output_of_jobs_is_not_there(app: APIClient, records: APIClient) -> None:
+    begun = records.get("/v1/fhir/$export", headers={"Prefer": "respond-async"})
+    assert begun.status_code == 202
+    job = begun["Content-Location"].rpartition("/")[2]
+    assert records.get(f"/v1/fhir/_jobs/{job}").status_code == 202
+    for path in (f"_jobs/{job}", f"_jobs/{job}/0"):
+        assert app.get(f"/v1/fhir/{path}").status_code == 404
+    assert app.delete(f"/v1/fhir/_jobs/{job}").status_code == 404
+    assert records.get(f"/v1/fhir/_jobs/{job}").status_code == 202
+
+
 def test_a_batch_reads_nothing_else(app: APIClient) -> None:
     urls = ["Patient/ben", "Observation?patient=ben", "Patient/ben/_history/1",
             "Patient/ben/_history", "Patient?name=Baker", "Observation/lab-ann",
