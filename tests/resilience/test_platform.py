@@ -192,7 +192,6 @@ def test_killed_processes_lose_no_notification_and_number_none_twice(platform: P
         _, answer = platform.call("GET", f"{path}/$status")
         told_of = json.dumps(answer)
         assert f'"events-since-subscription-start", "valueString": "{len(written)}"' in told_of
-    assert platform.call("DELETE", path)[0] == 204
 
 
 def test_a_killed_web_process_loses_no_audit_of_what_it_answered(platform: Platform) -> None:
@@ -207,7 +206,13 @@ def test_a_killed_web_process_loses_no_audit_of_what_it_answered(platform: Platf
             time.sleep(0.5)
             continue
         answered[status] = answered.get(status, 0) + 1
-    wait_until(lambda: platform.call("GET", "fhir/metadata")[0] == 200, 60)
+
+    def answers() -> bool:
+        with contextlib.suppress(OutboundError):
+            return platform.call("GET", "fhir/metadata")[0] == 200
+        return False
+
+    wait_until(answers, 60)
     for name, status in (("pat_camila", 200), ("nobody_resilient", 404)):
         query = f"fhir/AuditEvent?entity=Patient/{name}&subtype=read&_count=200"
         _, bundle = platform.call("GET", query)
