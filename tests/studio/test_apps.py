@@ -37,6 +37,7 @@ def test_an_app_is_registered_and_its_secret_shown_once(alice_browser: Client) -
         "https://app.example/#x",
         "https://*.example/cb",
         "https://user@app.example/cb",
+        "https://app.example;sandbox/cb",
         "data:text/html,x",
         "app.example/cb",
     ],

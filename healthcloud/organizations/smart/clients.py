@@ -29,6 +29,7 @@ _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _UNSAFE: Final = frozenset(
     {"javascript", "data", "file", "vbscript", "blob", "about", "ftp", "ws", "wss", "mailto"}
 )
+_AUTHORITY: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _CUSTOM: Final = re.compile(r"[a-z][a-z0-9+.-]*\.[a-z0-9+.-]+|[a-z][a-z0-9+.-]{2,}")
 
 
@@ -206,6 +207,8 @@ def _check_redirect(uri: str) -> None:
             f"`{uri[:200]}` can't be a redirect address: use https, an app's own scheme, or http on"
             " localhost."
         )
+    if parts.netloc and not _AUTHORITY.fullmatch(parts.netloc):
+        raise RedirectRefused(f"`{uri[:200]}` names no host and port.")
     if parts.fragment or "#" in uri or "*" in uri or parts.username or "@" in parts.netloc:
         raise RedirectRefused(f"`{uri[:200]}` must have no fragment, wildcard or user.")
 
@@ -219,7 +222,8 @@ def check_launch_uri(uri: str) -> str:
         host = parts.hostname or ""
     except ValueError:
         host = ""
-    if not host or (parts.scheme != "https" and (parts.scheme != "http" or host not in _LOCAL)):
+    known = bool(host) and _AUTHORITY.fullmatch(urlsplit(uri).netloc) is not None
+    if not known or (parts.scheme != "https" and (parts.scheme != "http" or host not in _LOCAL)):
         raise RedirectRefused("`launch_uri` is an https address.", "launch_uri")
     return uri
 

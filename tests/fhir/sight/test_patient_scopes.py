@@ -258,6 +258,21 @@ def test_nothing_is_written_outside_of_it(app: APIClient, records: APIClient) ->
     assert versions(records) == before
 
 
+def test_naming_the_patient_in_another_role_is_no_way_into_another_record(
+    app: APIClient, records: APIClient
+) -> None:
+    own = [{"reference": "Patient/ann"}]
+    mixed = observation("mixed", "ben", "laboratory", performer=own)
+    assert app.put("/v1/fhir/Observation/mixed", mixed, format="json").status_code == 403
+    assert app.post("/v1/fhir/Observation", mixed, format="json").status_code == 403
+    assert records.put("/v1/fhir/Observation/mixed", mixed, format="json").status_code == 201
+    assert get(app, "Observation/mixed")[0] == 200  # it is in the compartment
+    changed = {**mixed, "status": "amended"}
+    assert app.put("/v1/fhir/Observation/mixed", changed, format="json").status_code >= 400
+    assert app.delete("/v1/fhir/Observation/mixed").status_code in {204, 403, 404}
+    assert records.get("/v1/fhir/Observation/mixed").json()["meta"]["versionId"] == "1"
+
+
 def test_a_bundle_that_writes_outside_of_it_writes_nothing(
     app: APIClient, records: APIClient
 ) -> None:
