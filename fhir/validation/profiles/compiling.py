@@ -216,14 +216,13 @@ def _apply_constraints(shape: Shape, constraints: list[Facts]) -> None:
     known = {(constraint.key, constraint.expression) for constraint in shape.constraints}
     for entry in constraints:
         key = str(entry.get("key"))
-        if not entry.get("expression") or _is_of_r4(entry, key):
-            continue
-        if (key, str(entry["expression"])) in known:
+        expression = str(entry.get("expression") or "")
+        if _is_of_r4(entry, key) or (key, expression) in known:
             continue
         is_mild = entry.get("severity") == "warning"
         severity: Literal["error", "warning"] = "warning" if is_mild else "error"
         human = str(entry.get("human") or "")
-        made = Constraint(key, severity, human, str(entry["expression"]))
+        made = Constraint(key, severity, human, expression)
         shape.constraints += (made,)
 
 
@@ -237,7 +236,7 @@ def _is_of_r4(entry: Facts, key: str) -> bool:
     if key.partition("-")[0] in {"ele", "ext", "dom"}:
         return True
     source = str(entry.get("source", "")).removeprefix(BASE)
-    return structure(source) is not None or entry["expression"] in core_keys()[key]
+    return structure(source) is not None or entry.get("expression") in core_keys()[key]
 
 
 def _slicing(facts: Facts) -> Slicing:

@@ -57,6 +57,11 @@ class Invariants:
 
     def finding(self, item: Item, constraint: Constraint) -> tuple[Severity, str, str] | None:
         """Return (severity, code, text) of what there is to say, None where the invariant holds."""
+        if not constraint.expression:
+            text = (
+                f"the invariant {constraint.key} was not evaluated: it has no FHIRPath expression"
+            )
+            return "information", "not-supported", f"{text} ({constraint.human or 'no text'})."
         try:
             holds = self._holds(item, constraint.expression)
         except OverBudget:

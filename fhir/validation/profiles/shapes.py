@@ -37,7 +37,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """An invariant in FHIRPath."""
+    """An invariant in FHIRPath; one without an expression can only be told."""
 
     key: str
     severity: Literal["error", "warning"]

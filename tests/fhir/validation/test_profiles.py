@@ -336,6 +336,17 @@ def test_no_code_is_beyond_the_maximum_value_set() -> None:
         assert wrong(observation(method=method), made) == places
 
 
+def test_an_invariant_without_an_expression_is_told() -> None:
+    constraint = {"key": "p-1", "severity": "error", "human": "Be kind", "xpath": "true()"}
+    made = profile("p", "Observation", {"path": "Observation", "constraint": [constraint]})
+    shelf = Shelf(made)
+    shape = shelf.shape(made["url"])
+    assert shape is not None
+    [issue] = profile_issues(observation(), shape, made["url"], shelf)
+    assert (issue.severity, issue.code) == ("information", "not-supported")
+    assert "p-1 was not evaluated: it has no FHIRPath expression (Be kind)" in issue.diagnostics
+
+
 COLOR = profile(
     "color",
     "Extension",
