@@ -4,10 +4,12 @@ They are installed from npm into a cache folder by the first test; without Node.
 the registry the tests are skipped and say so.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ INSTALL = (
     *("--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=0", "--fetch-timeout=20000"),
 )
 
+RETRY_SECONDS = 600
+
 
 @pytest.fixture(scope="session")
 def modules() -> Path:
@@ -30,25 +34,32 @@ def modules() -> Path:
         pytest.skip("Node.js and npm are not here")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     folder = cache / "healthcloud" / "-".join(p.replace("/", "_") for p in PACKAGES)
-    if not (folder / "complete").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            subprocess.run(  # fixed names and versions
-                (*INSTALL, "--prefix", str(folder), *PACKAGES),
-                check=True,
-                capture_output=True,
-                timeout=120,
-            )
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"the packages can't be installed from npm: {str(error)[:200]}")
-        (folder / "complete").touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:  # of several test processes one installs
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            install(folder)
     return folder / "node_modules"
+
+
+def install(folder: Path) -> None:
+    """Install the packages, or skip; what failed a moment ago is not tried again."""
+    failed = folder / "failed"
+    if failed.exists() and time.time() - failed.stat().st_mtime < RETRY_SECONDS:
+        pytest.skip("the packages could not be installed from npm a moment ago")
+    command = (*INSTALL, "--prefix", str(folder), *PACKAGES)
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=90)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        failed.touch()
+        pytest.skip(f"the packages can't be installed from npm: {str(error)[:200]}")
+    (folder / "complete").touch()
 
 
 def drive(name: str, served: Served, modules: Path) -> dict[str, Any]:
     """Run what a user of a client does, and return what came of it."""
     key = served.authorization.removeprefix("Bearer ")
-    done = subprocess.run(  # our own script
+    done = subprocess.run(
         ("node", str(DRIVERS), name, str(modules)),
         env={"PATH": os.environ["PATH"], "FHIR_URL": served.url, "FHIR_KEY": key},
         capture_output=True,
