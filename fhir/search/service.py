@@ -9,6 +9,7 @@ from fhir.identity import check_type
 from fhir.search.clause import Clause
 from fhir.search.contained import count_contained, find_contained, is_contained_cursor
 from fhir.search.context import SearchContext
+from fhir.search.criterion import TEXTS
 from fhir.search.errors import SearchRefused
 from fhir.search.includes import CUT, included
 from fhir.search.many import is_many, remember_many
@@ -26,7 +27,7 @@ from fhir.search.query import (
     several_statement,
     total_statement,
 )
-from fhir.search.request import Ignored, SearchRequest
+from fhir.search.request import Criterion, Ignored, ParameterCriterion, SearchRequest
 from fhir.sql import Row, Statement, fetch, fetch_all
 from fhir.stored import StoredResource
 from healthcloud.tenancy.scope import active_project
@@ -86,13 +87,19 @@ def run(request: SearchRequest, *, now: datetime) -> SearchResult:
     _, project = active_project()
     context = SearchContext(project, now)
     matches = matching(request, context)
-    if request.criteria and request.summary != "count" and not is_many(matches):
+    may_be_few = request.criteria and not any(map(_reads_texts, request.criteria))
+    if may_be_few and request.summary != "count" and not is_many(matches):
         total, rows, more = _fetch_counted(request, matches, context)
     else:
         page = None if request.summary == "count" else page_statement(request, matches, context)
         total, rows, more = _fetch(request, page, [matches])
     entries = [_stored(request.resource_type, row) for row in rows]
     return _result(request, entries, _neighbors(request, rows, _COLUMNS, more=more), total)
+
+
+def _reads_texts(criterion: Criterion) -> bool:
+    """Tell whether a criterion takes texts apart, which nobody wants for more than a page."""
+    return isinstance(criterion, ParameterCriterion) and criterion.parameter.code in TEXTS
 
 
 def run_several(requests: Sequence[SearchRequest], *, now: datetime) -> SearchResult:
@@ -177,11 +184,19 @@ def _fetch_counted(
     rows = [row[:-1] for row in found[: request.count]]
     if is_before(request.cursor):
         rows.reverse()
-    total = None
-    if request.total != "none":
-        is_known = count < FEW and not request.cursor
-        total = count if is_known else _fetch(request, None, [matches])[0]
+    is_seen = count < FEW and not request.cursor
+    total = count if is_seen and request.total != "none" else None
+    if not is_seen and request.total in {"accurate", "estimate"}:
+        total = _asked_total(request, matches)
     return total, rows, len(found) > request.count
+
+
+def _asked_total(request: SearchRequest, matches: Clause) -> int:
+    """Return the total that the statement of a page could not see."""
+    if request.total == "accurate":
+        return int(fetch_all([total_statement(matches)])[0][0][0])
+    bounded = int(fetch_all([bounded_total_statement([matches])])[0][0][0])
+    return bounded if bounded <= EXACT_UP_TO else _estimated([matches])
 
 
 def _estimated(matches: Sequence[Clause]) -> int:

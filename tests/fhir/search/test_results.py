@@ -1,10 +1,13 @@
 """`_total`, `_summary`, `_elements`. https://hl7.org/fhir/R4/search.html#return"""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 import orjson
 import pytest
+from django.db import connections
 
 from fhir import store
 from fhir.bundles import searchset
@@ -128,3 +131,26 @@ def test_a_total_is_exact_estimated_or_absent(
     assert estimate > 7
     assert total("_total=estimate&code=urn:c|1") is not None
     assert total("_total=accurate") == 31
+
+
+def test_pages_behind_the_first_count_nothing_unless_asked(
+    stored: None,
+    alice_actor: Actor,
+    now: datetime,
+    django_assert_num_queries: Callable[[int], AbstractContextManager[object]],
+) -> None:
+    more = [{**OBSERVATION, "id": f"x{n}"} for n in range(30)]
+    store.write_many(resources=more, actor=alice_actor, now=now)
+    connections["default"].send_ahead()  # the trail of the writes is no query of the search
+    asked = "code=urn:c|1&_count=10&_sort=_id"
+    first = search(resource_type="Observation", query=asked, now=now)
+    assert (len(first.entries), first.next_query is not None) == (10, True)
+    assert first.next_query is not None
+    with django_assert_num_queries(1):
+        second = search(resource_type="Observation", query=first.next_query, now=now)
+    assert (second.total, len(second.entries)) == (None, 10)
+    for total in ("accurate", "estimate"):
+        query = f"{first.next_query}&_total={total}"
+        assert search(resource_type="Observation", query=query, now=now).total == 31
+    none = search(resource_type="Observation", query=f"{asked}&_total=none", now=now)
+    assert none.total is None
