@@ -71,17 +71,20 @@ def _unknown_component(url: str) -> SearchParameter:
     return _parameter({"code": "component", "url": url}, "Resource", "token", None, ())
 
 
-def read(definition: JsonObject, by_url: ByUrl) -> dict[str, SearchParameter]:
+def read(
+    definition: JsonObject, by_url: ByUrl, *, compiles: bool = True
+) -> dict[str, SearchParameter]:
     """Return the parameter for each resource type that it adds one to.
 
-    Types of which R4 has the same parameter are left out. Raises InvalidSearchParameter.
+    Types of which R4 has the same parameter are left out. What was checked when it was stored
+    need not be compiled again (`compiles=False`). Raises InvalidSearchParameter.
     """
     kind = _kind(definition)
     _expression(definition, kind)
     wanted = list(_bases(definition["base"]))
     found, misses = {}, []
     for resource_type in wanted:
-        parameter = _of_type(definition, resource_type, kind, by_url)
+        parameter = _of_type(definition, resource_type, kind, by_url, compiles=compiles)
         if parameter is None:
             misses.append(resource_type)
         elif not _is_official(parameter, resource_type):
@@ -139,7 +142,12 @@ def _is_below(name: str, base: str) -> bool:
 
 
 def _of_type(
-    definition: JsonObject, resource_type: str, kind: ParameterType, by_url: ByUrl
+    definition: JsonObject,
+    resource_type: str,
+    kind: ParameterType,
+    by_url: ByUrl,
+    *,
+    compiles: bool,
 ) -> SearchParameter | None:
     """Return the parameter of a type, None where its expression leads to nothing in it."""
     expression = definition["expression"]
@@ -149,7 +157,8 @@ def _of_type(
         if parameter_condition(resource_type, parameter) is not None:
             return parameter
         paths = parameter_paths(resource_type, parameter)
-        compile_extractor(resource_type, [parameter])
+        if compiles:
+            compile_extractor(resource_type, [parameter])
     except UnsupportedExpressionError as error:
         raise InvalidSearchParameter(
             f"{TYPE}.expression",

@@ -134,7 +134,7 @@ def by_url(stored: Sequence[table.Stored], url: str, resource_type: str) -> Sear
         definition = entry.definition
         if definition["url"] == url and "component" not in definition:
             try:
-                return read(definition, lambda other, kind: None).get(resource_type)
+                return read(definition, lambda other, kind: None, compiles=False).get(resource_type)
             except InvalidSearchParameter:
                 return None
     return None
@@ -145,7 +145,9 @@ def _read(generation: int, stored: Sequence[table.Stored]) -> Known:
     waiting: dict[str, dict[str, str]] = {}
     for entry in stored:
         try:
-            found = read(entry.definition, lambda url, kind: by_url(stored, url, kind))
+            found = read(
+                entry.definition, lambda url, kind: by_url(stored, url, kind), compiles=False
+            )
         except InvalidSearchParameter as error:  # a component of it is gone
             logger.warning("search parameter left out", extra={"id": entry.rid, "why": str(error)})
             continue

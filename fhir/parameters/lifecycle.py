@@ -73,7 +73,7 @@ def _settle(project: int, rid: str, definition: JsonObject, *, actor: Actor, now
 
 def _refuse_taken(found: Mapping[str, SearchParameter], others: Sequence[table.Stored]) -> None:
     for entry in others:
-        taken = read(entry.definition, lambda url, kind: by_url(others, url, kind))
+        taken = read(entry.definition, lambda url, kind: by_url(others, url, kind), compiles=False)
         for resource_type in found.keys() & taken.keys():
             code = found[resource_type].code
             if taken[resource_type].code == code:
