@@ -81,6 +81,8 @@ def collect(client: Client, journal: Journal, state: Json, *, after: int, since:
                 "kind",
             )
             journal.note("step", run=run["id"], **{name: step.get(name) for name in facts})
+    for kind in client.ask("GET", "event-types")["data"]:
+        journal.note("event_type", type=kind["type"], schema=kind["schema"])
     number = after
     while True:
         page = client.ask("GET", f"events?after={number}&limit=100&type=*,fhir.*")["data"]

@@ -40,6 +40,15 @@ _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+){1,4}")
 _MEMBER = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _IDENTIFIER = re.compile(r"[\w.:/|@+,#%=-]{0,300}")
 
+_SCHEMAS: Final[Mapping[Kind, Mapping[str, object]]] = {
+    "id": {"type": "string", "maxLength": 300, "pattern": rf"^{_IDENTIFIER.pattern}$"},
+    "ids": {"type": "array", "items": {"type": "string"}},
+    "text": {"type": "string", "maxLength": MAX_TEXT},
+    "number": {"type": "number"},
+    "flag": {"type": "boolean"},
+    "list": {"type": "array"},
+}
+
 
 class UnknownEventType(ValidationFailed):
     """The type is neither in the catalog nor one of the caller's own (`custom.…`)."""
@@ -82,6 +91,24 @@ class EventType:
             "summary": self.summary,
             "on_request": self.on_request,
             "payload": {"required": dict(self.required), "optional": dict(self.optional)},
+            "schema": self.schema(),
+        }
+
+    def schema(self) -> dict[str, object]:
+        """Return the JSON Schema of the payload; further ids and facts may stand in it."""
+        required = {name: _SCHEMAS[kind] for name, kind in self.required.items()}
+        optional = {
+            name: {"anyOf": [_SCHEMAS[kind], {"type": "null"}]}
+            for name, kind in self.optional.items()
+        }
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": self.name,
+            "description": self.summary,
+            "type": "object",
+            "properties": {**required, **optional},
+            "required": list(self.required),
+            "maxProperties": MAX_PAYLOAD_MEMBERS,
         }
 
 
