@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,12 +54,15 @@ class Platform:
     def state(self) -> State:
         return json.loads((self.home / "local.json").read_text(encoding="utf-8"))
 
-    def call(self, method: str, path: str, body: State | None = None) -> tuple[int, State]:
+    def call(
+        self, method: str, path: str, body: State | None = None, key: str = ""
+    ) -> tuple[int, State]:
         state = self.state()
         http = client(allow_hosts=None, allow_loopback=True, timeout=40.0)
         headers = {
             "Authorization": f"Bearer {state['sandbox_key']}",
             "HealthCloud-Project": state["project_id"],
+            **({"Idempotency-Key": key} if key else {}),
         }
         answer = http.request(method, f"{state['base_url']}/v1/{path}", headers=headers, json=body)
         return answer.status, answer.json()
@@ -71,16 +76,16 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    home = tmp_path_factory.mktemp("platform")
-    for folder in (home, *home.parents[:2]):
-        folder.chmod(0o755)
+def platform() -> Iterator[Platform]:
+    home = Path(tempfile.mkdtemp(prefix="healthcloud-platform-"))  # pytest closes its own folders
+    home.chmod(0o755)
     running = Platform(home)
     running.manage("up", "--detach")
     pids = [pid for group in running.state()["pids"].values() for pid in group]
     yield running
     running.manage("down")
     assert [pid for pid in pids if is_alive(pid)] == []
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def test_local_json_says_where_everything_is(platform: Platform) -> None:
@@ -134,6 +139,64 @@ def test_a_killed_web_process_comes_back(platform: Platform) -> None:
 
     wait_until(answers, 60)
     assert platform.state()["pids"]["web"] != before
+
+
+PAUSE = {"id": "pause", "kind": "wait", "with": {"duration": "2s"}}
+MAKE = {"resourceType": "Basic", "code": {"text": "resilience"}}
+FLOW = {
+    "slug": "paused",
+    "name": "Paused",
+    "steps": [PAUSE, {"id": "make", "kind": "fhir_create", "with": {"resource": MAKE}}],
+}
+
+
+def start_until_answered(platform: Platform, key: str) -> str:
+    """Start a run as a client does whose requests may die: again, with the same key."""
+    found: list[str] = []
+
+    def answered() -> bool:
+        try:
+            status, body = platform.call("POST", "workflows/run", {"workflow_id": "paused"}, key)
+        except OutboundError:
+            return False
+        assert status in {202, 409, 503}, body
+        if status == 202:
+            found.append(body["id"])
+        return bool(found)
+
+    wait_until(answered, 60)
+    return found[0]
+
+
+def completed(platform: Platform, run: str) -> bool:
+    try:
+        status, body = platform.call("GET", f"workflows/runs/{run}")
+    except OutboundError:
+        return False
+    assert status in {200, 503}, body
+    return body.get("status") == "completed"
+
+
+@pytest.mark.parametrize("role", ["scheduler", "cache", "database"])
+def test_a_run_that_waits_goes_on_whatever_is_killed_under_it(
+    platform: Platform, role: str
+) -> None:
+    if platform.call("GET", "workflows/paused")[0] == 404:
+        status, body = platform.call("POST", "workflows", {**FLOW, "publish": True})
+        assert status == 201, body
+    before = start_until_answered(platform, f"{role}-before")
+    killed = platform.state()["pids"][role]
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    after = start_until_answered(platform, f"{role}-after")
+    wait_until(lambda: completed(platform, before) and completed(platform, after), 90)
+    for run in (before, after):
+        steps = platform.call("GET", f"workflows/runs/{run}/steps")[1]["data"]
+        assert [(s["step_id"], s["status"]) for s in steps if s["status"] != "lost"] == [
+            ("pause", "succeeded"),
+            ("make", "succeeded"),
+        ]
+    assert platform.state()["pids"][role] != killed
 
 
 def test_status_names_what_runs(platform: Platform) -> None:
