@@ -302,6 +302,7 @@ class Carrier:
 
     def tell(self, effect: Tells, call: Call, row: StepRun, action: Execute) -> None:
         """Note an event and that its step is done; both are written with the next commit."""
+        self.sitting.enter()  # an event belongs to a project, whoever writes it when
         try:
             self.enter()
             event = effect.compose(call)
