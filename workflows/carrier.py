@@ -302,9 +302,8 @@ class Carrier:
 
     def tell(self, effect: Tells, call: Call, row: StepRun, action: Execute) -> None:
         """Note an event and that its step is done; both are written with the next commit."""
-        self.sitting.enter()  # an event belongs to a project, whoever writes it when
         try:
-            self.enter()
+            self.enter()  # an event belongs to a project, whoever writes it when
             event = effect.compose(call)
         except Exception as failure:
             self.fail(row, action, step_error(failure))
