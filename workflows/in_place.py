@@ -25,7 +25,7 @@ from workflows.engine import Action, Execute, Json, Record, State, StepError
 from workflows.journal import Journal
 from workflows.lanes import Holder
 from workflows.models import Lane, LaneStatus, Run, RunStatus, StepRun
-from workflows.published import Published, note_slow
+from workflows.published import Published, note_quick, note_slow
 from workflows.sitting import Sitting
 from workflows.step_rows import as_json
 from workflows.steps import effect_of
@@ -33,7 +33,7 @@ from workflows.steps.registry import Tells
 from workflows.stored import INLINE_BYTES
 from workflows.telling import ending
 
-SECONDS: Final = 0.05  # of computing, after which a worker may do it
+SECONDS: Final = 0.1  # of computing, after which a worker may do it
 
 
 class HandOver(Exception):
@@ -80,6 +80,7 @@ def carry(run: Run, found: Published, now: datetime) -> Carried | None:
         return None
     except HandOver:
         return None
+    note_quick(found)
     return desk.carried
 
 

@@ -23,6 +23,7 @@ from workflows.queries import NotPublished, VersionNotFound, WorkflowNotFound
 PLAIN: Final = frozenset({"transform", "decision", "fail", "stop", "emit"})
 _REMEMBERED: Final = 1000
 _SLOW_SECONDS: Final = 60.0
+_STRIKES: Final = 3  # in a row: once may be the collector of garbage, or a first parse
 _FIND: Final = """
 SELECT w.id, w.xmin::text, w.published_number, v.id
   FROM workflows_workflow w
@@ -32,6 +33,7 @@ SELECT w.id, w.xmin::text, w.published_number, v.id
 """
 ALWAYS: Final = Statement("FROM (SELECT) always")
 _slow_until: dict[str, float] = {}  # version → when a run of it may be tried in place again
+_strikes: dict[str, int] = {}  # version → how many runs in a row took long
 
 
 class NotRemembered(LookupError):
@@ -103,8 +105,17 @@ def forget(found: Published) -> None:
 
 
 def note_slow(found: Published) -> None:
-    """Leave the runs of this version to workers for a while."""
-    _slow_until[found.version_id] = time.monotonic() + _SLOW_SECONDS
+    """Leave the runs of this version to workers for a while, if it took long several times."""
+    strikes = _strikes.get(found.version_id, 0) + 1
+    _strikes[found.version_id] = strikes
+    if strikes >= _STRIKES:
+        note_quick(found)
+        _slow_until[found.version_id] = time.monotonic() + _SLOW_SECONDS
+
+
+def note_quick(found: Published) -> None:
+    """Forget what took long before."""
+    _strikes.pop(found.version_id, None)
 
 
 def still(found: Published) -> Statement:

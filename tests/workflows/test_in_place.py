@@ -157,11 +157,21 @@ def test_what_needs_more_is_left_to_a_worker(start: Starter, source: Json, statu
 def test_what_computes_for_long_is_left_to_workers_for_a_while(
     start: Starter, alice_actor: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def again() -> str:
+        more = runs.start(
+            actor=alice_actor, workflow="flow", input={"n": 1}, now=now, in_place=True
+        )
+        return more.status
+
     monkeypatch.setattr(in_place, "SECONDS", -1.0)
     assert start(PLAIN, {"n": 1}).status == "queued"
+    assert again() == "queued"
     monkeypatch.setattr(in_place, "SECONDS", 1.0)
-    again = runs.start(actor=alice_actor, workflow="flow", input={"n": 1}, now=now, in_place=True)
-    assert again.status == "queued"
+    assert again() == "completed"  # one that is quick ends the row
+    monkeypatch.setattr(in_place, "SECONDS", -1.0)
+    assert [again() for _ in range(3)] == ["queued"] * 3
+    monkeypatch.setattr(in_place, "SECONDS", 1.0)
+    assert again() == "queued"
 
 
 def test_the_same_key_starts_it_once(start: Starter, alice_actor: Actor, now: datetime) -> None:
