@@ -109,6 +109,8 @@ def _require_read(principal: Principal, entry: Entry) -> None:
     require(principal, _read_scope(searched))
     if not names or searched == "*":
         require_verb(principal, EVERY_TYPE, "s")
+    if "_history" in names and "_list=" in entry.query:
+        require(principal, "List:read")
     if len(names) not in {1, 3} or "_history" in names or principal.can("fhir:read"):
         return
     check_type(searched)

@@ -2,12 +2,15 @@
 
 from urllib.parse import urlencode
 
+from fhir.api.access import require
 from fhir.api.base import FhirView
 from fhir.interactions.history import HistoryOptions, HistoryPage, read_options
 
 
 def history_options(view: FhirView) -> HistoryOptions:
-    """Return `_since`, `_at`, `_count`, `_sort` and the position of the page."""
+    """Return `_since`, `_at`, `_count`, `_sort`, `_list` and the position of the page."""
+    if "_list" in view.request.query_params:
+        require(view.principal, "List:read")
     return read_options(view.request.query_params)
 
 

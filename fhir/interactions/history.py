@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypedDict
 
-from fhir.definitions import type_name, type_number
+from fhir.definitions import is_resource_type, type_name, type_number
 from fhir.documents import is_id
 from fhir.errors import ResourceNotFound
 from fhir.identity import check_type
+from fhir.indexing import own_base
+from fhir.interactions.read import read
 from fhir.rows import METHODS
+from fhir.search.clause import array
 from fhir.search.errors import SearchRefused
 from fhir.search.extractors import date_range
 from fhir.sql import Row, Statement, fetch_all
@@ -27,6 +30,7 @@ class HistoryOptions(TypedDict):
     count: int
     after: int | None
     oldest_first: bool
+    listed: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,13 @@ def history(
     count: int = 50,
     after: int | None = None,
     oldest_first: bool = False,
+    listed: str | None = None,
 ) -> HistoryPage:
     """Return versions of an id, a type or (without both) the project, newest first.
 
     `since` keeps what was written then or later, `at` what was current at some moment of a
-    period, its end exclusive; `after` is the `next_after` of the page before. Raises
+    period, its end exclusive; `after` is the `next_after` of the page before; `listed` is
+    the id of a List whose entries alone are kept, in the version that they name or in all. Raises
     ResourceNotFound for an id that never was.
     """
     _, project = active_project()
@@ -82,10 +88,7 @@ def history(
         if not is_id(id):
             raise ResourceNotFound(resource_type or "", id)
         conditions.add("h.rid = %s::text", id)
-    if since is not None:
-        conditions.add("h.updated >= %s::timestamptz", since)
-    if at is not None:
-        conditions.add(_CURRENT_AT, at[1], at[0])
+    conditions.narrow(since, at, listed)
     total = Statement(
         f"SELECT count(*) FROM fhir_history h WHERE {conditions.sql}", [*conditions.params]
     )
@@ -99,7 +102,8 @@ def history(
         [*conditions.params, count + 1],
     )
     totals, rows = fetch_all([total, page])
-    if id is not None and not totals[0][0] and since is None and at is None:
+    is_whole = since is None and at is None and listed is None
+    if id is not None and not totals[0][0] and is_whole:
         raise ResourceNotFound(resource_type or "", id)
     more = len(rows) > count
     entries = [_entry(row) for row in rows[:count]]
@@ -120,6 +124,7 @@ def read_options(query: Mapping[str, str]) -> HistoryOptions:
         "count": min(_whole(query.get("_count"), "_count", 50), MAX_COUNT),
         "after": _whole(query.get("_after"), "_after", 0) or None,
         "oldest_first": sort == "_lastUpdated",
+        "listed": query.get("_list"),
     }
 
 
@@ -146,6 +151,28 @@ def _period(text: str | None, name: str) -> tuple[datetime, datetime] | None:
         raise SearchRefused(f"`{name}` must be an instant.", param=name) from None
 
 
+def _entries_of(list_id: str) -> tuple[str, list[str], str]:
+    """Return types, ids and versions (0: all of them) of what a List refers to, as arrays."""
+    found: list[tuple[int, str, int]] = []
+    for entry in read(resource_type="List", id=list_id).resource.get("entry", ()):
+        text = str(entry.get("item", {}).get("reference", "")).removeprefix(own_base())
+        name, _, version = text.partition("/_history/")
+        resource_type, _, rid = name.partition("/")
+        if is_resource_type(resource_type) and is_id(rid):
+            number = int(version) if version.isdecimal() and len(version) < 10 else 0
+            found.append((type_number(resource_type), rid, number))
+    return (
+        array(number for number, _, _ in found),
+        [rid for _, rid, _ in found],
+        array(version for _, _, version in found),
+    )
+
+
+_LISTED = (
+    "EXISTS (SELECT 1 FROM unnest(%s::smallint[], %b::text[], %s::integer[])"
+    " AS l(rtype, rid, version) WHERE l.rtype = h.rtype AND l.rid = h.rid"
+    " AND l.version IN (0, h.version))"
+)
 _AFTER_DELETION = (
     "h.version = 1 OR EXISTS (SELECT 1 FROM fhir_history before WHERE before.project = h.project"
     " AND before.rtype = h.rtype AND before.rid = h.rid AND before.version = h.version - 1"
@@ -171,6 +198,17 @@ class _Conditions:
     def add(self, condition: str, *values: object) -> None:
         self._where.append(condition)
         self.params.extend(values)
+
+    def narrow(
+        self, since: datetime | None, at: tuple[datetime, datetime] | None, listed: str | None
+    ) -> None:
+        """Add what a request may ask of a history."""
+        if since is not None:
+            self.add("h.updated >= %s::timestamptz", since)
+        if at is not None:
+            self.add(_CURRENT_AT, at[1], at[0])
+        if listed is not None:
+            self.add(_LISTED, *_entries_of(listed))
 
 
 def _as_object(value: int) -> object:

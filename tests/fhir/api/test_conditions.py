@@ -9,7 +9,7 @@ from django.test import override_settings
 from django.utils.http import http_date
 from rest_framework.test import APIClient
 
-from tests.fhir.api.test_bundles import entry, send
+from tests.fhir.api.test_bundles import ClientFor, entry, send
 
 pytestmark = pytest.mark.django_db
 FHIR = "application/fhir+json"
@@ -217,6 +217,29 @@ def test_a_history_since_and_at(alice_client: APIClient) -> None:
             assert [e["resource"]["meta"]["versionId"] for e in entries] == versions
     for query in ("_since=x", "_at=x", "_count=x", "_after=x", "_count=-1"):
         assert alice_client.get(f"{PATH}/_history?{query}").status_code == 400
+
+
+def test_a_history_of_what_a_list_names(alice_client: APIClient, client_for: ClientFor) -> None:
+    for rid in ("a", "b", "c"):
+        for _ in range(2):
+            put(alice_client, f"/v1/fhir/Patient/{rid}", {**PATIENT, "id": rid})
+    items = ("Patient/a", "Patient/b/_history/1", "urn:other", "Group/g")
+    body = {
+        "resourceType": "List",
+        "id": "l",
+        "status": "current",
+        "mode": "working",
+        "entry": [{"item": {"reference": item}} for item in items],
+    }
+    put(alice_client, "/v1/fhir/List/l", body)
+    for path in ("Patient", ""):
+        found = alice_client.get(f"/v1/fhir/{path}/_history?_list=l".replace("//", "/")).json()
+        named = [(e["resource"]["id"], e["resource"]["meta"]["versionId"]) for e in found["entry"]]
+        assert (named, found["total"]) == ([("b", "1"), ("a", "2"), ("a", "1")], 3)
+    assert alice_client.get("/v1/fhir/Patient/c/_history?_list=l").json()["total"] == 0
+    assert alice_client.get("/v1/fhir/_history?_list=none").status_code == 404
+    reader = client_for(scopes=("Patient:read",))
+    assert reader.get("/v1/fhir/Patient/_history?_list=l").status_code == 403
 
 
 @pytest.mark.parametrize("rid", ["pat_123", "x" * 64, "A-b.c_9", "_"])
