@@ -11,7 +11,10 @@ from fhir.api.views.instance import InstanceView
 from fhir.api.views.type import TypeView
 from healthcloud.organizations.direct import DirectRoute
 
-TYPE: Final = r"/v1/fhir/(?P<resource_type>[A-Z][A-Za-z]+)"
+# Addresses that have views of their own go the whole way: the trail, and the topics.
+TYPE: Final = (
+    r"/v1/fhir/(?P<resource_type>(?!(?:AuditEvent|SubscriptionTopic)(?:/|$))[A-Z][A-Za-z]+)"
+)
 # Creating one of these has no consequence beyond its row: no subscription begins, nothing is
 # loaded or indexed by it.
 _CREATED: Final = (

@@ -1,5 +1,6 @@
 """`manage.py up` on an empty folder: the five steps, a killed process, a clean end."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from healthcloud.http import OutboundError, client
 from healthcloud.runtime.local import is_alive
 from healthcloud.runtime.ports import free_port
+from tests.healthcloud.receiver import running_receiver
 
 pytestmark = [pytest.mark.resilience, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -207,3 +209,74 @@ def test_status_names_what_runs(platform: Platform) -> None:
 
 def test_a_second_start_in_the_same_folder_says_that_it_runs(platform: Platform) -> None:
     assert "already runs" in platform.manage("up", "--detach")
+
+
+def kill(platform: Platform, role: str) -> None:
+    for pid in platform.state()["pids"][role]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_killed_processes_lose_no_notification_and_number_none_twice(platform: Platform) -> None:
+    with running_receiver() as receiver:
+        body = {
+            "resourceType": "Subscription",
+            "status": "requested",
+            "reason": "resilience",
+            "criteria": "Observation?code=urn:resilience|told",
+            "channel": {
+                "type": "rest-hook",
+                "endpoint": f"{receiver.url}/hook",
+                "payload": "application/fhir+json",
+            },
+        }
+        status, made = platform.call("POST", "fhir/Subscription", body)
+        assert status == 201, made
+        path = f"fhir/Subscription/{made['id']}"
+        wait_until(lambda: platform.call("GET", path)[1]["status"] == "active", 60)
+        written = set()
+        for number in range(30):
+            observation = {
+                "resourceType": "Observation",
+                "status": "final",
+                "code": {"coding": [{"system": "urn:resilience", "code": "told"}]},
+            }
+            status, stored = platform.call("POST", "fhir/Observation", observation)
+            assert status == 201, stored
+            written.add(stored["id"])
+            if number in {5, 15, 25}:
+                kill(platform, "worker")
+
+        def told() -> set[str]:
+            return {request.path.rpartition("/")[2] for request in receiver.received}
+
+        wait_until(lambda: written <= told(), 120)
+        assert told() == written
+        _, answer = platform.call("GET", f"{path}/$status")
+        told_of = json.dumps(answer)
+        assert f'"events-since-subscription-start", "valueString": "{len(written)}"' in told_of
+
+
+def test_a_killed_web_process_loses_no_audit_of_what_it_answered(platform: Platform) -> None:
+    answered = {200: 0, 404: 0}
+    for number in range(40):
+        if number == 20:
+            kill(platform, "web")
+        name = "pat_camila" if number % 2 else "nobody_resilient"
+        try:
+            status, _ = platform.call("GET", f"fhir/Patient/{name}")
+        except (OutboundError, ValueError):
+            time.sleep(0.5)
+            continue
+        answered[status] = answered.get(status, 0) + 1
+
+    def answers() -> bool:
+        with contextlib.suppress(OutboundError):
+            return platform.call("GET", "fhir/metadata")[0] == 200
+        return False
+
+    wait_until(answers, 60)
+    for name, status in (("pat_camila", 200), ("nobody_resilient", 404)):
+        query = f"fhir/AuditEvent?entity=Patient/{name}&subtype=read&_count=200"
+        _, bundle = platform.call("GET", query)
+        assert len(bundle["entry"]) >= answered[status] > 0

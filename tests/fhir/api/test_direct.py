@@ -13,6 +13,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from fhir.api.direct import ROUTES
+from fhir.api.express import ROUTES as EXPRESS_ROUTES
 from healthcloud.audit.models import AuditEvent
 from healthcloud.organizations import keys
 from healthcloud.organizations.direct import DirectApplication
@@ -252,3 +253,18 @@ def test_charlie_finds_nothing_of_alice(client_for: ClientFor) -> None:
     named = {"healthcloud_project": "proj_riverside_screening"}
     assert ask(secret_of(charlie), address, **named) is None
     assert ask(secret_of(alice), address) is not None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/fhir/AuditEvent",
+        "/v1/fhir/AuditEvent/acc-1",
+        "/v1/fhir/SubscriptionTopic",
+        "/v1/fhir/SubscriptionTopic/resources",
+    ],
+)
+def test_addresses_with_views_of_their_own_go_the_whole_way(path: str) -> None:
+    assert not [route for route in ROUTES if route.pattern.fullmatch(path)]
+    assert not [route for route in EXPRESS_ROUTES if route.pattern.fullmatch(path)]
+    assert [route for route in ROUTES if route.pattern.fullmatch("/v1/fhir/Patient")]
