@@ -1,6 +1,5 @@
 """One worker's turn with one run, or with one branch or item of it: decide, execute, commit."""
 
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,7 +8,6 @@ from typing import Any, Final
 from django.db import DatabaseError
 from django.utils import timezone
 
-from assets.runtime.budgets import SPENT
 from healthcloud.events.doorbell import say_after_commit
 from healthcloud.ledger.claims import finish_with_commit, in_other_hands
 from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome, RetryAt, Settled
@@ -36,17 +34,16 @@ from workflows.engine import (
 from workflows.journal import Journal, RunEnded
 from workflows.limits import StepTimedOut, time_limit
 from workflows.models import Lane, LaneStatus, Run, RunStatus, StepRun, StepStatus, fan_out_id
+from workflows.pauses import until_next
 from workflows.sitting import Overtaken, Sitting
 from workflows.steps import Call, Outside, effect_of
-from workflows.steps.errors import STARTING, StepFailed, step_error, too_slow
+from workflows.steps.errors import StepFailed, step_error, too_slow
 from workflows.steps.escalation import escalate
 from workflows.steps.registry import Tells, Waits
 from workflows.telling import ending as ending_event
 from workflows.telling import waiting as waiting_event
 
 Clock = Callable[[], datetime]
-_STARTING_ATTEMPTS: Final = 16
-_LONGEST_PAUSE: Final = 86_400.0
 _LANE_STATUS: Final = {
     RunStatus.RUNNING: LaneStatus.RUNNING,
     RunStatus.WAITING: LaneStatus.WAITING,
@@ -360,7 +357,7 @@ class Carrier:
     def fail(self, row: StepRun, action: Execute, error: StepError) -> None:
         """Put down a failed attempt, and when the next one is due if its policy allows one."""
         now = self.clock()
-        interval = _until_next(action, error)
+        interval = until_next(action, error)
         again = interval is not None
         due_at = now + interval if interval is not None else None
         status = StepStatus.RETRYING if again else StepStatus.FAILED
@@ -478,26 +475,3 @@ class Carrier:
         lane = self.lane
         assert lane is not None  # only called for lanes
         lanes.count_in(lane)
-
-
-def _until_next(action: Execute, error: StepError) -> timedelta | None:
-    """Return the pause before the next attempt, None when there is none.
-
-    A deployment that is still starting is waited for whatever the step's policy, for about a
-    minute: whoever deploys and runs in one breath means the run to succeed. A spent budget of a
-    connector is waited for likewise, until the place that the call was given. No attempt begins
-    before the time that the error names.
-    """
-    policy = action.step.retry
-    if error.code == STARTING and action.attempt < _STARTING_ATTEMPTS:
-        return timedelta(seconds=min(0.2 * 1.6**action.attempt, 5.0))
-    earliest = timedelta(seconds=min(error.retry_after or 0.0, _LONGEST_PAUSE))
-    if error.code == SPENT and action.attempt < _STARTING_ATTEMPTS:
-        return earliest
-    if (
-        error.retryable
-        and action.attempt < policy.max_attempts
-        and error.code not in policy.non_retryable
-    ):
-        return max(policy.interval(action.attempt, random.random()), earliest)  # noqa: S311
-    return None

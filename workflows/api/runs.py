@@ -34,22 +34,24 @@ class StartRun(PlatformView):
         started: list[Run] = []
 
         def start() -> Response:
-            run = runs.start(
-                actor=self.actor,
-                workflow=data["workflow_id"],
-                input=data.get("input", {}),
-                metadata=data.get("metadata"),
-                now=self.now,
-                in_place=seconds > 0,
-            )
-            started.append(run)
-            return _answer(run)
+            started.append(self._started(data, in_place=seconds > 0))
+            return _answer(started[0])
 
         answer = self.answered_once(start)
         if not started or started[0].final or not seconds:
             return answer
         run = awaited(started[0], request=request, scope=self.scope, seconds=seconds)
         return self.answered_later(_answer(run))
+
+    def _started(self, data: dict[str, Any], *, in_place: bool) -> Run:
+        return runs.start(
+            actor=self.actor,
+            workflow=data["workflow_id"],
+            input=data.get("input", {}),
+            metadata=data.get("metadata"),
+            now=self.now,
+            in_place=in_place,
+        )
 
 
 def _answer(run: Run) -> Response:
