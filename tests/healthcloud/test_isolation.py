@@ -48,6 +48,10 @@ OWN_ROW = {("put", "/v1/fhir/{resource_type}/{id}"): 201,
 # What answers about one's own data or the body that was sent; the marks in it are checked.
 ABOUT_ONESELF = {
     ("get", "/v1/fhir/{resource_type}/{id}/{searched}"),
+    ("get", "/v1/fhir/{resource_type}/{id}/{searched}/_search"),
+    ("post", "/v1/fhir/{resource_type}/{id}/{searched}/_search"),
+    ("get", "/v1/fhir/{resource_type}/{id}/_search"),
+    ("post", "/v1/fhir/{resource_type}/{id}/_search"),
     ("post", "/v1/fhir/{resource_type}/{id}/$validate"),
     ("post", "/v1/workflows/{slug}/validate"),
 }

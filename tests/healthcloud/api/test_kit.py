@@ -104,7 +104,7 @@ def test_a_lease_that_ran_out_is_taken_over(riverside_scope: Scope) -> None:
         IdempotencyRecord.objects.create(
             project_id="proj_riverside_screening",
             key="k",
-            fingerprint=b"x" * 32,
+            fingerprint=idempotent("k").fingerprint,
             locked_until=past,
             expires_at=timezone.now() + timedelta(hours=1),
         )
