@@ -173,6 +173,7 @@ class LocalPlatform:
             "--no-access-log",
             "--ws-per-message-deflate=false",  # hints are small; a window a socket is not
             "--timeout-graceful-shutdown=10",
+            "--timeout-keep-alive=75",  # longer than clients and proxies keep what they don't use
         )
         ready = partial(_answers, f"{self.base_url}/livez")
         process = self._process("Web", "web", command, ready)
