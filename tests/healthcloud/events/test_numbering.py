@@ -6,8 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from healthcloud.actors import Actor
+from healthcloud.events import queries
 from healthcloud.events.models import Event, Listener
 from healthcloud.events.numbering import number_committed
 from healthcloud.events.services import publish
@@ -149,3 +151,17 @@ def test_listeners_are_handed_every_event_once_whatever_fails_in_between(
     assert handed == ids
     with tenant_scope(live_tenant):
         assert Listener.objects.get().cursor == 3
+
+
+def test_an_event_numbered_while_a_stream_asks_what_is_kept_never_counts_as_lost(
+    live_tenant: Scope, alice_actor: Actor, now: datetime
+) -> None:
+    """Both ends come from one statement; between two, the first event ever once vanished."""
+    with tenant_scope(live_tenant):
+        assert queries.kept() == queries.Kept(after=0, last=0)
+        publish(type="workflow.started", payload=COMPLETED, actor=alice_actor, now=now)
+    with tenant_scope(live_tenant):
+        number_committed()
+        with CaptureQueriesContext(connection) as statements:
+            assert queries.kept() == queries.Kept(after=0, last=1)
+        assert [s["sql"][:6] for s in statements.captured_queries].count("SELECT") == 1
