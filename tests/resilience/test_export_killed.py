@@ -15,7 +15,8 @@ from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.fhir.operations.test_export import client_of, kick_off
 from tests.healthcloud.conftest import live_scope, live_tenant
-from tests.resilience.test_worker_killed import start_worker, wait_for
+from tests.resilience.test_worker_killed import start_worker
+from tests.waiting import wait_until
 
 __all__ = ["live_scope", "live_tenant", "start_worker"]
 
@@ -55,11 +56,11 @@ def test_a_killed_export_is_finished_with_every_line_once(
             return int(jobs.require(job_id).position.get("at", 0))
 
     first = start_worker("bulk")
-    wait_for(lambda: position() >= 3, 30)
+    wait_until(lambda: position() >= 3, 30)
     first.send_signal(signal.SIGKILL)
     assert client.get(place).status_code == 202
     start_worker("bulk")
-    wait_for(lambda: client.get(place).status_code == 200, 60)
+    wait_until(lambda: client.get(place).status_code == 200, 60)
     lines = [
         json.loads(line)
         for entry in client.get(place).json()["output"]

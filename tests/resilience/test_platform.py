@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from healthcloud.http import OutboundError, client
 from healthcloud.runtime.local import is_alive
 from healthcloud.runtime.ports import free_port
 from tests.healthcloud.receiver import running_receiver
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.resilience, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -68,13 +69,6 @@ class Platform:
         }
         answer = http.request(method, f"{state['base_url']}/v1/{path}", headers=headers, json=body)
         return answer.status, answer.json()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

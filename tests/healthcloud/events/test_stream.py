@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -225,10 +224,8 @@ def test_revoking_the_key_closes_the_stream(server: Server, live_key: Key, happe
         happen()
         stream_.event()
         ApiKey.objects.filter(pk=key.pk).update(revoked_at=timezone.now())
-        started = time.monotonic()
         with pytest.raises(EOFError):
             stream_.next()
-        assert time.monotonic() - started < 5
     with listen(server, secret) as stream_:
         assert stream_.response.status_code == 401
 

@@ -1,7 +1,6 @@
 """The worker loop: handlers, retries, dead letters, leases that are lost; the sweeper; the bell."""
 
 import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from unittest import mock
@@ -18,6 +17,7 @@ from healthcloud.ledger.heartbeat import Heartbeat
 from healthcloud.ledger.models import DueWork
 from healthcloud.ledger.services import enqueue
 from healthcloud.tenancy.scope import Scope
+from tests.waiting import wait_until
 
 KIND = "test.work"
 
@@ -193,12 +193,13 @@ def test_the_wait_before_a_retry_doubles_up_to_its_cap(attempt: int, ceiling: fl
 
 def test_a_heartbeat_keeps_the_lease_of_long_work(live_tenant: Scope, handler: Scripted) -> None:
     ask(live_tenant)
-    lease = timedelta(seconds=0.6)
+    lease = timedelta(seconds=3)
     work = claims.claim("control", after="", terms=claims.Terms(lease, 64))
     assert work is not None
+    leased = DueWork.objects.get().lease_until
     with Heartbeat(lease) as heartbeat:
         heartbeat.watch(work)
-        time.sleep(1.2)
+        wait_until(lambda: DueWork.objects.get().lease_until != leased)
         other = claims.claim("control", after="", terms=claims.Terms(lease, 64))
         assert other is None
         assert not work.lease.lost
@@ -213,7 +214,7 @@ def test_a_heartbeat_notices_that_the_work_is_in_other_hands(live_tenant: Scope)
         cursor.execute("UPDATE ledger_duework SET token = nextval('public.ledger_token')")
     with Heartbeat(terms.lease) as heartbeat:
         heartbeat.watch(work)
-        time.sleep(0.5)
+        wait_until(lambda: work.lease.lost)
     with pytest.raises(LeaseLost):
         work.lease.check()
 

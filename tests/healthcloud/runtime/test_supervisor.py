@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from healthcloud.runtime.embedded import ServerCommand
 from healthcloud.runtime.local import is_alive
 from healthcloud.runtime.supervisor import Process, ProcessFailed, Supervisor
+from tests.waiting import wait_until
 
 FOREVER = "import time; time.sleep(600)"
 
@@ -20,13 +20,6 @@ FOREVER = "import time; time.sleep(600)"
 def process(folder: Path, code: str, **options: object) -> Process:
     command = ServerCommand(argv=(sys.executable, "-c", code))
     return Process("Sleeper", "web", command, dict(os.environ), folder / "log", **options)
-
-
-def wait_until(condition, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -70,10 +63,11 @@ def test_stop_leaves_nothing_running(supervisor, tmp_path) -> None:
 
 
 def test_a_process_that_ignores_the_signal_is_killed(supervisor, tmp_path) -> None:
-    code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1); {FOREVER}"
+    ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True)"
+    code = f"{ignore}; {FOREVER}"
     child = process(tmp_path, code, stop_seconds=0.3)
     supervisor.start(child)
-    time.sleep(0.3)
+    wait_until(lambda: child.log_path.read_bytes() != b"")
     pid = child.pid
     supervisor.stop()
     assert not is_alive(pid)
