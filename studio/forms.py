@@ -61,6 +61,14 @@ class KeyForm(forms.Form):
         )
 
 
+class OptionalJson(forms.JSONField):
+    """JSON that may be left out: an empty field, not `null`."""
+
+    def prepare_value(self, value: object) -> str:
+        """Return the text to edit."""
+        return "" if value is None else super().prepare_value(value)
+
+
 class AppForm(forms.Form):
     """An app of SMART App Launch."""
 
@@ -85,9 +93,10 @@ class AppForm(forms.Form):
         help_text="SMART scopes with spaces between them.",
         widget=forms.Textarea(attrs={"rows": 2}),
     )
-    jwks = forms.JSONField(
+    jwks = OptionalJson(
         label="Public keys",
         required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
         help_text='Of a confidential app with its own keys: {"keys": […]}.',
     )
 

@@ -17,6 +17,12 @@ FIELDS = {
 }
 
 
+def test_public_keys_are_asked_for_with_an_empty_field(alice_browser: Client) -> None:
+    page = alice_browser.get(APPS).content.decode()
+    field = page[page.index('<textarea name="jwks"') :].partition("</textarea>")[0]
+    assert field.partition(">")[2].strip() == ""
+
+
 def test_an_app_is_registered_and_its_secret_shown_once(alice_browser: Client) -> None:
     page = alice_browser.post(APPS + "/create", FIELDS, follow=True).content.decode()
     app = SmartClient.objects.get()
