@@ -99,6 +99,12 @@ class AppForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text='Of a confidential app with its own keys: {"keys": […]}.',
     )
+    jwks_uri = forms.CharField(
+        label="Address of its public keys",
+        max_length=2000,
+        required=False,
+        help_text="Instead of the keys: fetched when it signs in, so that it can change them.",
+    )
 
     def clean_redirect_uris(self) -> list[str]:
         """Return the lines that say something."""

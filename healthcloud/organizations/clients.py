@@ -14,11 +14,12 @@ from typing import Any, Final
 from django.db import IntegrityError, transaction
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, KeySet, RSAKey
+from joserfc.jwk import KeySet
 
-from healthcloud.errors import HealthCloudError, ValidationFailed
+from healthcloud.errors import HealthCloudError
 from healthcloud.organizations import access, queries
 from healthcloud.organizations.authentication import issue_token
+from healthcloud.organizations.key_sets import KeySetUnavailable, KeySource, keys_of
 from healthcloud.organizations.models import ApiKey, UsedAssertion
 from healthcloud.organizations.queries import KeyRow
 
@@ -27,8 +28,7 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TOKEN_LIFE: Final = timedelta(minutes=5)
 LONGEST_ASSERTION: Final = timedelta(minutes=5)
 CLOCK_SKEW: Final = timedelta(seconds=30)
-MAX_KEYS: Final = 10
-_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "k", "oth"})
+_KEY_TYPES: Final = dict(zip(ALGORITHMS, ("RSA", "EC"), strict=True))
 
 
 class TokenRefused(Exception):
@@ -37,38 +37,6 @@ class TokenRefused(Exception):
     def __init__(self, code: str, description: str, status: int = 400) -> None:
         super().__init__(description)
         self.code, self.description, self.status = code, description, status
-
-
-def check_jwks(value: object) -> dict[str, Any]:
-    """Return a set of public keys for RS384 or ES384; raise ValidationFailed."""
-    found = value.get("keys") if isinstance(value, Mapping) else None
-    if not isinstance(found, list) or not 0 < len(found) <= MAX_KEYS:
-        raise ValidationFailed(
-            f'Send {{"keys": […]}} with 1 to {MAX_KEYS} public keys.', param="jwks"
-        )
-    kids = [key.get("kid") for key in found if isinstance(key, Mapping)]
-    if len(kids) != len(found) or not all(isinstance(kid, str) and kid for kid in kids):
-        raise ValidationFailed("Each key is an object with a `kid`.", param="jwks")
-    if len(set(kids)) != len(kids):
-        raise ValidationFailed("Two keys have the same `kid`.", param="jwks")
-    for key in found:
-        _check_key(key)
-    return {"keys": [dict(key) for key in found]}
-
-
-def _check_key(key: Mapping[str, Any]) -> None:
-    if _PRIVATE & set(key):
-        raise ValidationFailed("Send public keys only, never the private part.", param="jwks")
-    try:
-        loaded = KeySet.import_key_set({"keys": [dict(key)]}).keys[0]
-    except (JoseError, ValueError, TypeError, KeyError) as error:
-        raise ValidationFailed("A key of the set can't be read.", param="jwks") from error
-    is_rsa = isinstance(loaded, RSAKey) and loaded.raw_value.key_size >= 2048
-    is_ec = isinstance(loaded, ECKey) and key.get("crv") == "P-384"
-    if not is_rsa and not is_ec:
-        raise ValidationFailed(
-            "Keys are RSA of at least 2048 bits (RS384) or EC on P-384 (ES384).", param="jwks"
-        )
 
 
 def exchange_assertion(
@@ -80,11 +48,12 @@ def exchange_assertion(
     the token's address as `aud`, expires within five minutes, and is good for one use.
     """
     client_id = claimed_client(assertion)
-    keys = ApiKey.objects.filter(pk=client_id).values_list("jwks", flat=True).first()
-    row = queries.find_key_by_id(client_id) if keys else None
-    if row is None or keys is None:
-        raise _invalid_client("This client is unknown, or has no key set.")
-    claims = _verified(assertion, keys)
+    key = ApiKey.objects.filter(pk=client_id, revoked_at=None).first()
+    row = queries.find_key_by_id(client_id) if key and key.is_backend_client else None
+    if row is None or key is None:
+        raise _invalid_client("This client is unknown or was ended, or has no key set.")
+    source = KeySource(client_id, row.environment, key.jwks, key.jwks_uri)
+    claims = _verified(assertion, source, now)
     expires_at = _check_claims(claims, client_id, audience, now)
     try:
         principal = access.principal_for_key(row, digest=None, now=now, client_ip=client_ip)
@@ -111,33 +80,47 @@ def _granted(row: KeyRow, narrowed: frozenset[str], wanted: str) -> frozenset[st
     return narrowed
 
 
-def check_assertion(
-    assertion: str, *, client_id: str, jwks: dict[str, Any], audience: str, now: datetime
-) -> None:
+def check_assertion(assertion: str, *, source: KeySource, audience: str, now: datetime) -> None:
     """Let a client in that signed an assertion which was never used before; raise TokenRefused."""
-    claims = _verified(assertion, jwks)
-    expires_at = _check_claims(claims, client_id, audience, now)
-    _use_once(client_id, str(claims["jti"]), expires_at, now)
+    claims = _verified(assertion, source, now)
+    expires_at = _check_claims(claims, source.client_id, audience, now)
+    _use_once(source.client_id, str(claims["jti"]), expires_at, now)
 
 
 def claimed_client(assertion: str) -> str:
     """Return who the assertion says it is from, unverified, to find the key set."""
-    parts = assertion.split(".")
-    try:
-        padded = parts[1] + "=" * (-len(parts[1]) % 4)
-        claims = json.loads(base64.urlsafe_b64decode(padded))
-        client_id = claims["iss"]
-    except (IndexError, ValueError, KeyError, TypeError):
-        raise _invalid_client("`client_assertion` is no signed JWT.") from None
+    client_id = _part(assertion, 1).get("iss")
     if not isinstance(client_id, str) or "\0" in client_id:
         raise _invalid_client("`iss` names no client.")
     return client_id
 
 
-def _verified(assertion: str, keys: dict[str, Any]) -> dict[str, Any]:
+def _part(assertion: str, index: int) -> dict[str, Any]:
+    """Return the header (0) or the claims (1) as they were sent, unverified."""
     try:
-        key_set = KeySet.import_key_set(keys)  # type: ignore[arg-type]  # checked when it was stored
-        return dict(jwt.decode(assertion, key_set, algorithms=list(ALGORITHMS)).claims)
+        text = assertion.split(".")[index]
+        found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (IndexError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise _invalid_client("`client_assertion` is no signed JWT.")
+    return found
+
+
+def _verified(assertion: str, source: KeySource, now: datetime) -> dict[str, Any]:
+    header = _part(assertion, 0)
+    kid, algorithm = header.get("kid"), header.get("alg")
+    if not isinstance(kid, str) or algorithm not in ALGORITHMS:
+        raise _invalid_client("The header names the `kid` of a key, and RS384 or ES384 as `alg`.")
+    if "jku" in header and header["jku"] != source.jwks_uri:
+        raise _invalid_client("`jku` is not the `jwks_uri` that the client registered.")
+    try:
+        listed = keys_of(source, kid, now=now)["keys"]
+        fitting = [key for key in listed if key.get("kty") == _KEY_TYPES[algorithm]]
+        key_set = KeySet.import_key_set({"keys": fitting})
+        return dict(jwt.decode(assertion, key_set, algorithms=[algorithm]).claims)
+    except KeySetUnavailable as error:
+        raise _invalid_client(str(error)) from error
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise _invalid_client(
             "The signature is not that of a key of this client with the `kid` named (RS384, ES384)."

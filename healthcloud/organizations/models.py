@@ -295,8 +295,9 @@ class ApiKey(models.Model):
     """A key of an organization's environment, and of one project if it names one.
 
     Only the SHA-256 digest of the secret is kept; `prefix` and `last4` are for people. Rotation
-    leaves the digest it replaces valid until `previous_expires_at`. A key with a `jwks` is a client
-    of SMART Backend Services: its id is the client's, and nobody knows its secret.
+    leaves the digest it replaces valid until `previous_expires_at`. A key with a `jwks`, or the
+    `jwks_uri` of one, is a client of SMART Backend Services: its id is the client's, and nobody
+    knows its secret.
     """
 
     id = models.CharField(primary_key=True, max_length=40, default=key_id)
@@ -316,6 +317,7 @@ class ApiKey(models.Model):
     scopes = ArrayField(models.CharField(max_length=300), default=list)
     allowed_addresses = ArrayField(models.CharField(max_length=50), default=list, blank=True)
     jwks = models.JSONField(null=True, blank=True)
+    jwks_uri = models.CharField(max_length=2000, blank=True, default="", db_default="")
     created_by_id = models.CharField(max_length=40)
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
@@ -324,6 +326,11 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…{self.last4})"
+
+    @property
+    def is_backend_client(self) -> bool:
+        """Tell whether the key is a client that signs with its own keys."""
+        return self.jwks is not None or bool(self.jwks_uri)
 
 
 class SmartClient(models.Model):
@@ -348,9 +355,27 @@ class SmartClient(models.Model):
     launch_uri = models.CharField(max_length=2000, blank=True, default="")
     secret_digest = models.BinaryField(max_length=32, null=True)
     jwks = models.JSONField(null=True, blank=True)
+    jwks_uri = models.CharField(max_length=2000, blank=True, default="", db_default="")
 
     def __str__(self) -> str:
         return f"{self.key_id} ({self.kind})"
+
+
+class FetchedKeySet(models.Model):
+    """The keys that a client published at an address, when it was last asked for them."""
+
+    key = models.OneToOneField(
+        ApiKey, on_delete=models.CASCADE, primary_key=True, related_name="fetched_keys"
+    )
+    url = models.CharField(max_length=2000)
+    keys = models.JSONField(default=dict)
+    etag = models.CharField(max_length=200, blank=True, default="")
+    expires_at = models.DateTimeField()
+    asked_at = models.DateTimeField()
+    problem = models.CharField(max_length=3000, blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"{self.url} until {self.expires_at}"
 
 
 class SmartLaunch(models.Model):

@@ -61,6 +61,7 @@ def create_app(page: Page) -> HttpResponse:
         launch_uri=form.cleaned_data["launch_uri"],
         scopes=form.cleaned_data["scopes"],
         jwks=form.cleaned_data["jwks"],
+        jwks_uri=form.cleaned_data["jwks_uri"],
         grantable=page.principal.scopes,
         actor=page.actor,
         now=page.now,

@@ -19,7 +19,7 @@ from healthcloud.organizations.api.serializers import (
     TokenRequest,
 )
 from healthcloud.organizations.authentication import TOKEN_LIFE, issue_token, token_expiry
-from healthcloud.organizations.clients import check_jwks
+from healthcloud.organizations.key_sets import check_key_source
 from healthcloud.organizations.models import ApiKey
 from healthcloud.organizations.services.keys import check_scopes
 from healthcloud.tenancy.scope import public_scope
@@ -72,11 +72,15 @@ class ApiKeys(KeyView):
     def post(self, request: Request) -> Response:
         """Create a key; its `secret` is answered this once.
 
-        With `jwks`, the client's public keys, it has none: its `id` is the `client_id` of SMART
-        Backend Services, and tokens come from /oauth/token for signed assertions.
+        With `jwks`, the client's public keys, or `jwks_uri`, where it publishes them, it has none:
+        its `id` is the `client_id` of SMART Backend Services, and tokens come from /oauth/token for
+        signed assertions.
         """
         self.refuse_token()
         data = self.validated(ApiKeyCreation)
+        jwks, jwks_uri = check_key_source(
+            data.get("jwks"), data.get("jwks_uri"), environment=self.principal.environment
+        )
         issued = services.create_api_key(
             environment=self.environment(),
             name=str(data["name"]),
@@ -85,7 +89,8 @@ class ApiKeys(KeyView):
             expires_at=data.get("expires_at"),
             allowed_addresses=cast("list[str]", data.get("allowed_addresses") or []),
             grantable=self.principal.scopes,
-            jwks=check_jwks(data["jwks"]) if data.get("jwks") is not None else None,
+            jwks=jwks,
+            jwks_uri=jwks_uri,
             actor=self.actor,
             now=self.now,
         )

@@ -224,6 +224,7 @@ class ApiKeyAnswer(serializers.ModelSerializer[ApiKey]):
     scopes = serializers.ListField(child=serializers.CharField())
     allowed_addresses = serializers.ListField(child=serializers.CharField())
     jwks = serializers.JSONField(allow_null=True)
+    jwks_uri = serializers.SerializerMethodField()
     created_by = serializers.CharField(source="created_by_id")
     status = serializers.SerializerMethodField()
 
@@ -240,6 +241,7 @@ class ApiKeyAnswer(serializers.ModelSerializer[ApiKey]):
             "scopes",
             "allowed_addresses",
             "jwks",
+            "jwks_uri",
             "status",
             "expires_at",
             "last_used_at",
@@ -248,6 +250,10 @@ class ApiKeyAnswer(serializers.ModelSerializer[ApiKey]):
             "created_by",
             "created_at",
         ]
+
+    def get_jwks_uri(self, key: ApiKey) -> str | None:
+        """Return where the client publishes its keys."""
+        return key.jwks_uri or None
 
     def get_status(self, key: ApiKey) -> str:
         """Return `active`, `revoked` or `expired`."""
@@ -283,6 +289,7 @@ class ApiKeyCreation(serializers.Serializer[ApiKey]):
         child=serializers.CharField(max_length=50), required=False, max_length=100
     )
     jwks = serializers.JSONField(required=False, allow_null=True)
+    jwks_uri = serializers.CharField(required=False, allow_null=True, max_length=2000)
 
 
 class TokenRequest(serializers.Serializer[object]):

@@ -32,9 +32,14 @@ class SmartClientAnswer(serializers.Serializer[SmartClient]):
     launch_uri = _Text()
     scopes = serializers.ListField(source="key.scopes", child=_Text())
     jwks = serializers.JSONField(allow_null=True)
+    jwks_uri = serializers.SerializerMethodField()
     created_by = _Text(source="key.created_by_id")
     revoked_at = serializers.DateTimeField(source="key.revoked_at", allow_null=True)
     created_at = serializers.DateTimeField(source="key.created_at")
+
+    def get_jwks_uri(self, client: SmartClient) -> str | None:
+        """Return where the app publishes its keys."""
+        return client.jwks_uri or None
 
 
 class IssuedClientAnswer(SmartClientAnswer):
@@ -55,6 +60,7 @@ class SmartClientChange(serializers.Serializer[SmartClient]):
     launch_uri = _Text(max_length=2000, required=False, allow_blank=True)
     scopes = serializers.ListField(child=_Text(max_length=300), max_length=200)
     jwks = serializers.JSONField(required=False, allow_null=True)
+    jwks_uri = _Text(max_length=2000, required=False, allow_null=True)
 
 
 class SmartClientCreation(SmartClientChange):
@@ -154,6 +160,7 @@ class SmartClients(ClientView):
             launch_uri=data.get("launch_uri", ""),
             scopes=data["scopes"],
             jwks=data.get("jwks"),
+            jwks_uri=data.get("jwks_uri"),
             grantable=self.principal.scopes,
             actor=self.actor,
             now=self.now,

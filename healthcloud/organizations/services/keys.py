@@ -117,11 +117,12 @@ def create_api_key(
     allowed_addresses: Sequence[str] = (),
     grantable: frozenset[str] | None = None,
     jwks: Mapping[str, object] | None = None,
+    jwks_uri: str = "",
 ) -> IssuedKey:
     """Create a key of one environment, and of one project if it names one.
 
-    With `jwks`, checked public keys, it is a client of SMART Backend Services, whose secret
-    nobody is told.
+    With `jwks`, checked public keys, or a checked `jwks_uri`, it is a client of SMART Backend
+    Services, whose secret nobody is told.
 
     `grantable` are the scopes that the actor may hand on (None for the platform itself). Raises
     ScopeUnknown, ScopeNotGrantable, AddressInvalid, ProjectNotFound, ValidationFailed.
@@ -147,9 +148,10 @@ def create_api_key(
                 expires_at=expires_at,
                 created_by_id=actor.id,
                 jwks=jwks,
+                jwks_uri=jwks_uri,
             )
         _announce(key, "create", "created", actor=actor, now=now)
-    return IssuedKey(key, secret.text if jwks is None else "")
+    return IssuedKey(key, "" if key.is_backend_client else secret.text)
 
 
 def _check_project(organization_id: str, project_id: str | None) -> None:
@@ -178,7 +180,7 @@ def rotate_api_key(
         with public_scope():
             key = _locked(environment, key_id)
             check_scopes(key.scopes, grantable=grantable)
-            if key.jwks is not None:
+            if key.is_backend_client:
                 raise KeyRevoked("This client signs with its own keys: create a new client.")
             if key.revoked_at is not None:
                 raise KeyRevoked("This key was revoked; create a new one instead of rotating it.")

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from healthcloud.actors import Actor
 from healthcloud.errors import NotFound, ValidationFailed
 from healthcloud.organizations import keys
-from healthcloud.organizations.clients import check_jwks
+from healthcloud.organizations.key_sets import check_key_source
 from healthcloud.organizations.models import ApiKey, Environment, Project, SmartClient
 from healthcloud.organizations.services.announce import Change, announce
 from healthcloud.organizations.services.projects import ProjectNotFound
@@ -80,6 +80,7 @@ def register_client(
     now: datetime,
     launch_uri: str = "",
     jwks: object = None,
+    jwks_uri: object = None,
     grantable: frozenset[str] | None = None,
 ) -> IssuedClient:
     """Register an app of one project; the secret of a confidential-symmetric one is told once.
@@ -88,7 +89,7 @@ def register_client(
     """
     checked = check_client_scopes(scopes, grantable=grantable)
     uris = check_redirects(redirect_uris)
-    keys_of_app = _keys_for(kind, jwks)
+    keys_of_app, address = _keys_for(kind, jwks, jwks_uri, environment)
     secret = _new_secret() if kind == SmartClient.Kind.SYMMETRIC else ""
     nobodys = keys.generate(environment.kind)
     with transaction.atomic():
@@ -112,6 +113,7 @@ def register_client(
                 launch_uri=check_launch_uri(launch_uri),
                 secret_digest=digest_of(secret) if secret else None,
                 jwks=keys_of_app,
+                jwks_uri=address,
             )
         _record(client, "create", actor=actor, now=now)
     return IssuedClient(client, secret)
@@ -126,7 +128,7 @@ def update_client(
     now: datetime,
     grantable: frozenset[str] | None = None,
 ) -> SmartClient:
-    """Change name, redirect_uris, launch_uri, scopes or jwks of an app.
+    """Change name, redirect_uris, launch_uri, scopes, jwks or jwks_uri of an app.
 
     Grants keep what was granted as far as the app may still ask for it.
     """
@@ -140,8 +142,9 @@ def update_client(
                 client.redirect_uris = check_redirects(changes["redirect_uris"])
             if "launch_uri" in changes:
                 client.launch_uri = check_launch_uri(changes["launch_uri"])
-            if "jwks" in changes:
-                client.jwks = _keys_for(client.kind, changes["jwks"])
+            if {"jwks", "jwks_uri"} & set(changes):
+                given = changes.get("jwks"), changes.get("jwks_uri")
+                client.jwks, client.jwks_uri = _keys_for(client.kind, *given, environment)
             key.name = str(changes.get("name", key.name))
             key.save(update_fields=["name", "scopes"])
             client.save()
@@ -228,12 +231,21 @@ def check_launch_uri(uri: str) -> str:
     return uri
 
 
-def _keys_for(kind: str, jwks: object) -> dict[str, Any] | None:
+def _keys_for(
+    kind: str, jwks: object, jwks_uri: object, environment: Environment
+) -> tuple[dict[str, Any] | None, str]:
+    """Return the keys of an app or their address, which only one with keys of its own has."""
+    found = check_key_source(jwks, jwks_uri, environment=environment.kind)
     if kind == SmartClient.Kind.ASYMMETRIC:
-        return check_jwks(jwks)
-    if jwks is not None:
-        raise ValidationFailed("Only confidential-asymmetric clients have `jwks`.", param="jwks")
-    return None
+        if found == (None, ""):
+            raise ValidationFailed("Send the public keys as `jwks` or `jwks_uri`.", param="jwks")
+        return found
+    for name, value in zip(("jwks", "jwks_uri"), found, strict=True):
+        if value:
+            raise ValidationFailed(
+                f"Only confidential-asymmetric clients have `{name}`.", param=name
+            )
+    return found
 
 
 def _new_secret() -> str:

@@ -25,6 +25,7 @@ from healthcloud.organizations.clients import (
     check_assertion,
     claimed_client,
 )
+from healthcloud.organizations.key_sets import KeySource
 from healthcloud.organizations.models import RefreshToken, SmartClient, SmartGrant
 from healthcloud.organizations.permissions import scopes_of
 from healthcloud.organizations.smart import grants, identity
@@ -69,13 +70,9 @@ def authenticate_client(request: TokenRequest) -> SmartClient:
     elif client.kind == SmartClient.Kind.ASYMMETRIC:
         if not assertion:
             raise _invalid_client("This client signs a `client_assertion`.")
-        check_assertion(
-            assertion,
-            client_id=client.pk,
-            jwks=client.jwks or {},
-            audience=request.audience,
-            now=request.now,
-        )
+        environment = client.key.environment.kind
+        source = KeySource(client.pk, environment, client.jwks, client.jwks_uri)
+        check_assertion(assertion, source=source, audience=request.audience, now=request.now)
     elif basic is not None:
         raise _invalid_client("A public client has no secret: send `client_id` in the form.")
     return client
