@@ -35,6 +35,7 @@ _SYSTEM_PARAMETERS: Final = (
     *(("_elements", "string"), ("_include", "string"), ("_revinclude", "string")),
 )
 _OAUTH: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_BULK_DATA: Final = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
 _SERVICE: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _WEBSOCKET: Final = "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket"
 _TOPIC: Final = (
@@ -59,6 +60,7 @@ def capability_statement(base: str) -> JsonObject:
         "date": DATE,
         "publisher": "HealthCloud",
         "kind": "instance",
+        "instantiates": [_BULK_DATA],
         "software": {"name": "HealthCloud", "version": VERSION},
         "implementation": {"description": "HealthCloud", "url": base},
         "fhirVersion": "4.0.1",
@@ -124,6 +126,7 @@ def _oauth_uris() -> list[JsonObject]:
         "token": "token_endpoint",
         "introspect": "introspection_endpoint",
         "revoke": "revocation_endpoint",
+        "manage": "management_endpoint",
     }
     known = endpoints()
     return [{"url": name, "valueUri": known[key]} for name, key in names.items()]

@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils.module_loading import import_string
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from healthcloud.errors import HealthCloudError
+from healthcloud.api.scopes import parse_scope
+from healthcloud.errors import HealthCloudError, ValidationFailed
 from healthcloud.organizations import access, queries
 from healthcloud.organizations.authentication import issue_token
 from healthcloud.organizations.key_sets import KeySetUnavailable, KeySource, keys_of
@@ -61,7 +64,7 @@ def exchange_assertion(
         raise _invalid_client(error.message) from error
     _use_once(client_id, str(claims["jti"]), expires_at, now)
     access.note_key_use(row, now=now)
-    granted = _granted(row, principal.narrowed(frozenset(scope.split())).scopes, scope)
+    granted = _granted(row, principal.narrowed(frozenset(_known(scope))).scopes, scope)
     token = issue_token(principal, scopes=granted, now=now, expires_at=now + TOKEN_LIFE)
     return {
         "access_token": token,
@@ -69,6 +72,19 @@ def exchange_assertion(
         "expires_in": int(TOKEN_LIFE.total_seconds()),
         "scope": " ".join(sorted(granted)),
     }
+
+
+def _known(scope: str) -> list[str]:
+    """Return the scopes asked for; refuse one that names what no request can be held to."""
+    for text in scope.split():
+        clinical = parse_scope(text)
+        if clinical is None:
+            continue
+        try:
+            import_string(settings.CLINICAL_SCOPE_CHECK)(clinical)
+        except ValidationFailed as error:
+            raise TokenRefused("invalid_scope", f"`{text[:200]}`: {error.message}") from error
+    return scope.split()
 
 
 def _granted(row: KeyRow, narrowed: frozenset[str], wanted: str) -> frozenset[str]:

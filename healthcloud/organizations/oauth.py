@@ -172,6 +172,7 @@ def endpoints() -> dict[str, object]:
         "token_endpoint": token_address(),
         "introspection_endpoint": f"{base}/introspect",
         "revocation_endpoint": f"{base}/revoke",
+        "management_endpoint": f"{base}/grants",
         "jwks_uri": f"{base}/jwks",
     }
 

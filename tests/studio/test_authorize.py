@@ -24,7 +24,7 @@ from healthcloud.organizations.models import (
     SmartClient,
     SmartGrant,
 )
-from healthcloud.organizations.smart import clients
+from healthcloud.organizations.smart import clients, launches
 from tests.studio.conftest import PLACE
 
 pytestmark = pytest.mark.django_db
@@ -489,6 +489,37 @@ def test_introspection_tells_a_client_of_the_same_environment(
     assert introspected(body["access_token"], **own)[0] == 401
 
 
+def test_introspection_names_the_encounter_of_the_launch(
+    alice_browser: Client, register: Register, maya: str
+) -> None:
+    asking = register("confidential-symmetric")
+    app = register(scopes=(*SCOPES, "launch/encounter")).client
+    launch = launches.create_launch(
+        client=app,
+        context={"patient": maya, "encounter": "enc_1", "need_patient_banner": False},
+        actor=Actor(kind="user", id="usr_alice", label="Alice"),
+        now=timezone.now(),
+    )
+    asked = query(app, scope="launch launch/encounter patient/*.rs", launch=launch.launch)
+    _, body = exchange(app, allow(alice_browser, asked)["code"])
+    assert (body["patient"], body["encounter"]) == (maya, "enc_1")
+    headers = basic(asking.client.pk, asking.secret)
+    _, found = introspected(body["access_token"], **headers)
+    assert (found["patient"], found["encounter"]) == (maya, "enc_1")
+    assert "fhirUser" not in found
+
+
+def test_scopes_that_nothing_can_be_held_to_are_not_offered(
+    alice_browser: Client, app: SmartClient, maya: str
+) -> None:
+    unknown = "patient/Nothing.rs patient/Observation.rs?date=gt2020"
+    asked = query(app, scope=f"launch/patient patient/Observation.rs {unknown}")
+    body = exchange(app, allow(alice_browser, asked, patient=maya)["code"])[1]
+    assert body["scope"] == "launch/patient patient/Observation.rs"
+    answer = told(alice_browser.get(f"/oauth/authorize?{query(app, scope=unknown)}"))
+    assert answer["error"] == "invalid_scope"
+
+
 def test_revocation_ends_tokens_of_the_client_that_asks(
     alice_browser: Client, app: SmartClient, register: Register, maya: str
 ) -> None:
@@ -541,3 +572,6 @@ def test_discovery_names_what_is_there(db: None) -> None:
     uris = {part["url"]: part["valueUri"] for part in statement["extension"][0]["extension"]}
     assert uris["authorize"] == body["authorization_endpoint"]
     assert uris["token"] == body["token_endpoint"]
+    assert uris["introspect"] == body["introspection_endpoint"]
+    assert uris["revoke"] == body["revocation_endpoint"]
+    assert uris["manage"] == body["management_endpoint"]

@@ -47,7 +47,6 @@ class SmartConfigurationView(FhirView):
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
             "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
             "scopes_supported": [*CONTEXT_SCOPES, *_CLINICAL],
-            "management_endpoint": f"{settings.BASE_URL}/oauth/grants",
             "capabilities": list(CAPABILITIES),
         }
         return HttpResponse(orjson.dumps(body), content_type="application/json")

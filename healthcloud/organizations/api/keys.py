@@ -19,7 +19,6 @@ from healthcloud.organizations.api.serializers import (
     TokenRequest,
 )
 from healthcloud.organizations.authentication import TOKEN_LIFE, issue_token, token_expiry
-from healthcloud.organizations.key_sets import check_key_source
 from healthcloud.organizations.models import ApiKey
 from healthcloud.organizations.services.keys import check_scopes
 from healthcloud.tenancy.scope import public_scope
@@ -78,19 +77,14 @@ class ApiKeys(KeyView):
         """
         self.refuse_token()
         data = self.validated(ApiKeyCreation)
-        jwks, jwks_uri = check_key_source(
-            data.get("jwks"), data.get("jwks_uri"), environment=self.principal.environment
-        )
         issued = services.create_api_key(
             environment=self.environment(),
             name=str(data["name"]),
             scopes=self._scopes_of_key(data),
             project_id=self._project_of_key(data),
-            expires_at=data.get("expires_at"),
             allowed_addresses=cast("list[str]", data.get("allowed_addresses") or []),
             grantable=self.principal.scopes,
-            jwks=jwks,
-            jwks_uri=jwks_uri,
+            **{name: data.get(name) for name in ("expires_at", "jwks", "jwks_uri")},
             actor=self.actor,
             now=self.now,
         )

@@ -34,11 +34,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="apikey",
             name="jwks_uri",
-            field=models.CharField(blank=True, default="", max_length=2000),
+            field=models.CharField(blank=True, db_default="", default="", max_length=2000),
         ),
         migrations.AddField(
             model_name="smartclient",
             name="jwks_uri",
-            field=models.CharField(blank=True, default="", max_length=2000),
+            field=models.CharField(blank=True, db_default="", default="", max_length=2000),
         ),
     ]

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,9 +13,10 @@ from django.utils.module_loading import import_string
 
 from healthcloud.actors import Actor
 from healthcloud.api.principal import ALL_SCOPES
-from healthcloud.api.scopes import PATIENT, parse_scope, platform_scopes
+from healthcloud.api.scopes import PATIENT, ClinicalScope, parse_scope, platform_scopes
 from healthcloud.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from healthcloud.organizations import keys
+from healthcloud.organizations.key_sets import check_key_source
 from healthcloud.organizations.models import ApiKey, Environment, Project
 from healthcloud.organizations.services.announce import Change, announce
 from healthcloud.organizations.services.projects import ProjectNotFound
@@ -75,12 +76,14 @@ def check_scopes(scopes: Iterable[str], *, grantable: frozenset[str] | None) -> 
 
 
 def _is_narrow(scope: str) -> bool:
-    if _NARROW_SCOPE.fullmatch(scope) is not None:
-        return True
+    """Tell whether a scope is one of a type; raise ValidationFailed for an unknown one."""
     clinical = parse_scope(scope)
-    if clinical is not None and clinical.level != PATIENT and clinical.query:
-        import_string(settings.CLINICAL_SCOPE_CHECK)(clinical)
-    return clinical is not None and clinical.level != PATIENT
+    if _NARROW_SCOPE.fullmatch(scope) is not None:
+        clinical = ClinicalScope(scope.partition(":")[0], "")
+    if clinical is None or clinical.level == PATIENT:
+        return False
+    import_string(settings.CLINICAL_SCOPE_CHECK)(clinical)
+    return True
 
 
 def lies_within(scope: str, grantable: frozenset[str]) -> bool:
@@ -116,12 +119,12 @@ def create_api_key(
     expires_at: datetime | None = None,
     allowed_addresses: Sequence[str] = (),
     grantable: frozenset[str] | None = None,
-    jwks: Mapping[str, object] | None = None,
-    jwks_uri: str = "",
+    jwks: object = None,
+    jwks_uri: object = None,
 ) -> IssuedKey:
     """Create a key of one environment, and of one project if it names one.
 
-    With `jwks`, checked public keys, or a checked `jwks_uri`, it is a client of SMART Backend
+    With `jwks`, public keys, or `jwks_uri`, their address, it is a client of SMART Backend
     Services, whose secret nobody is told.
 
     `grantable` are the scopes that the actor may hand on (None for the platform itself). Raises
@@ -129,6 +132,7 @@ def create_api_key(
     """
     checked = check_scopes(scopes, grantable=grantable)
     networks = _check_addresses(allowed_addresses)
+    public_keys, keys_address = check_key_source(jwks, jwks_uri, environment=environment.kind)
     if expires_at is not None and expires_at <= now:
         raise ValidationFailed("`expires_at` must be in the future.", param="expires_at")
     secret = keys.generate(environment.kind)
@@ -147,8 +151,8 @@ def create_api_key(
                 allowed_addresses=networks,
                 expires_at=expires_at,
                 created_by_id=actor.id,
-                jwks=jwks,
-                jwks_uri=jwks_uri,
+                jwks=public_keys,
+                jwks_uri=keys_address,
             )
         _announce(key, "create", "created", actor=actor, now=now)
     return IssuedKey(key, "" if key.is_backend_client else secret.text)

@@ -16,13 +16,12 @@ from django.db import transaction
 
 from healthcloud import secrets as sealing
 from healthcloud.actors import Actor
-from healthcloud.api.scopes import parse_scope
 from healthcloud.errors import BadRequest
 from healthcloud.organizations.models import SmartClient, SmartGrant, User
 from healthcloud.organizations.services.announce import Change, announce
 from healthcloud.organizations.smart.clients import digest_of
 from healthcloud.organizations.smart.launches import fhir_base, use_up
-from healthcloud.organizations.smart.scopes import CONTEXT_SCOPES
+from healthcloud.organizations.smart.scopes import is_known
 from healthcloud.tenancy.scope import public_scope
 
 CODE_LIFE: Final = timedelta(seconds=60)
@@ -94,7 +93,7 @@ def read_request(given: Mapping[str, str], *, base: str) -> AuthorizationRequest
             request, "invalid_request", "PKCE is required: code_challenge with the method S256"
         )
     scopes = given.get("scope", "").split()
-    known = [text for text in scopes if text in CONTEXT_SCOPES or parse_scope(text) is not None]
+    known = [text for text in scopes if is_known(text)]
     if not known:
         raise AuthorizationRefused(request, "invalid_scope", "scope names nothing known here")
     return AuthorizationRequest(

@@ -1,10 +1,12 @@
 """Introspection and revocation of tokens. RFC 7662, RFC 7009."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 
+from healthcloud.api.principal import Principal
 from healthcloud.errors import HealthCloudError
 from healthcloud.organizations.authentication import authenticate_bearer, claims_of
 from healthcloud.organizations.models import RefreshToken
@@ -40,8 +42,16 @@ def introspect(token: str, *, environment_id: str, now: datetime) -> dict[str, o
         "iat": claims.get("iat"),
         "exp": claims.get("exp"),
     }
-    if principal.patient:
-        found["patient"] = principal.patient
+    return {**found, **_launched(principal, claims)}
+
+
+def _launched(principal: Principal, claims: Mapping[str, Any]) -> dict[str, object]:
+    """Return the context of the launch and whose token it is, as the app was told them."""
+    grant = grants.find_grant(str(claims["grant"])) if "grant" in claims else None
+    if grant is None:
+        return {}
+    context = grants.context_of(grant, grant.key.environment)
+    found = {name: context[name] for name in ("patient", "encounter") if context.get(name)}
     if principal.fhir_user:
         found["fhirUser"] = f"{fhir_base()}/{principal.fhir_user}"
     return found

@@ -77,6 +77,18 @@ def check_clinical(scope: ClinicalScope) -> None:
     import_string(settings.CLINICAL_SCOPE_CHECK)(scope)
 
 
+def is_known(text: str) -> bool:
+    """Tell whether a scope is one that this server can hold an app or client to."""
+    clinical = parse_scope(text)
+    if clinical is None:
+        return text in CONTEXT_SCOPES
+    try:
+        check_clinical(clinical)
+    except ValidationFailed:
+        return False
+    return True
+
+
 def grantable_scopes(
     asked: Iterable[str], *, of_client: Iterable[str], of_person: Iterable[str]
 ) -> list[str]:

@@ -142,6 +142,22 @@ def test_a_request_that_is_none_is_refused_in_oauths_words(client_id: str, rsa: 
     assert Client().get("/oauth/token").status_code == 405
 
 
+@pytest.mark.parametrize(
+    "scope", ["system/Nothing.rs", "system/Observation.rs?date=gt2020", "system/Patient.rs?x=1"]
+)
+def test_a_scope_that_nothing_can_be_held_to_is_refused(
+    admin: APIClient, rsa: RSAKey, scope: str
+) -> None:
+    jwks = {"keys": [rsa.as_dict(private=False)]}
+    body = {"name": "export job", "scopes": ["system/*.rs"], "jwks": jwks}
+    client = admin.post("/v1/api-keys", body, format="json").json()["id"]
+    status, answer = exchange(assertion(client, rsa), scope=f"system/Patient.rs {scope}")
+    assert (status, answer["error"]) == (400, "invalid_scope")
+    assert scope in answer["error_description"]
+    refused = admin.post("/v1/api-keys", {**body, "scopes": [scope]}, format="json")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "scopes")
+
+
 def test_a_revoked_client_gets_no_token_and_its_tokens_end(
     client_id: str, rsa: RSAKey, admin: APIClient
 ) -> None:
@@ -185,3 +201,6 @@ def test_the_server_says_where_and_how(alice_client: APIClient) -> None:
     assert validate(statement) == []
     [extension] = statement["rest"][0]["security"]["extension"]
     assert {"url": "token", "valueUri": AUDIENCE} in extension["extension"]
+    assert statement["instantiates"] == [
+        "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
+    ]
