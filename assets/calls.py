@@ -1,6 +1,7 @@
 """Direct calls of deployed assets: execute and commit in one, at once or as due work."""
 
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 from assets import queries
@@ -22,6 +23,10 @@ AGENT_RUN_KIND = "agent.run"
 AGENT_RUN_QUEUE = "agents"
 
 
+def ignore(_: object) -> None:
+    """Keep nothing."""
+
+
 def invoke(
     *,
     scope: Scope,
@@ -31,9 +36,11 @@ def invoke(
     actor: Actor,
     now: datetime,
     idempotency_key: str,
+    keep: Callable[[Outcome], None] = ignore,
 ) -> Outcome:
     """Execute and commit in one call, each in transactions of its own; for direct invocations.
 
+    `keep` is called in the transaction of the effects, such as to store the answer with them.
     Raises what `execute` and `commit` raise; an agent's run record then says why.
     """
     with tenant_scope(scope):
@@ -49,7 +56,9 @@ def invoke(
     )
     try:
         with tenant_scope(scope):
-            return commit(prepared, actor=actor, now=now)
+            outcome = commit(prepared, actor=actor, now=now)
+            keep(outcome)
+            return outcome
     except HealthCloudError as error:
         abandon(prepared, error, now=now)
         raise
@@ -63,13 +72,19 @@ def run_agent(
     actor: Actor,
     now: datetime,
     idempotency_key: str,
+    keep: Callable[[AgentRun], None] = ignore,
 ) -> AgentRun:
     """Run a project's deployed agent and return its run record, also that of a failed run.
 
+    `keep` is called with the record of a run that succeeded, in the transaction of its effects.
     Raises NotRunning (409), InputInvalid (422), AssetNotFound (404) when no run began.
     """
     with tenant_scope(scope):
         found = find(agent, scope)
+
+    def record() -> AgentRun:
+        return queries.agent_runs().get(deployment=found, idempotency_key=idempotency_key)
+
     try:
         invoke(
             scope=scope,
@@ -79,11 +94,12 @@ def run_agent(
             actor=actor,
             now=now,
             idempotency_key=idempotency_key,
+            keep=lambda _: keep(record()),
         )
     except (AssetError, InvalidResource) as error:
         logger.info("agent_run_failed", extra={"code": error.code})  # the run record says why
     with tenant_scope(scope):
-        return queries.agent_runs().get(deployment=found, idempotency_key=idempotency_key)
+        return record()
 
 
 def queue_agent(
@@ -94,10 +110,12 @@ def queue_agent(
     actor: Actor,
     now: datetime,
     idempotency_key: str,
+    keep: Callable[[AgentRun], None] = ignore,
 ) -> AgentRun:
     """Ask for an agent's run and return its queued record; due work carries it out.
 
-    Raises NotRunning (409), InputInvalid (422), AssetNotFound (404).
+    `keep` is called with the record in the transaction that writes it. Raises NotRunning (409),
+    InputInvalid (422), AssetNotFound (404).
     """
     with tenant_scope(scope):
         found, release = serving(agent, scope)
@@ -111,6 +129,7 @@ def queue_agent(
         enqueue(
             scope=scope, kind=AGENT_RUN_KIND, ref=run.id, queue=AGENT_RUN_QUEUE, dedupe_key=run.id
         )
+        keep(run)
         return run
 
 

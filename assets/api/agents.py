@@ -53,6 +53,7 @@ class AgentRuns(PlatformView):
         """
         data = self.validated(RunBody)
         later = "respond-async" in request.headers.get("Prefer", "")
+        status = 202 if later else 201
         run = (calls.queue_agent if later else calls.run_agent)(
             scope=self.scope,
             agent=slug,
@@ -60,8 +61,9 @@ class AgentRuns(PlatformView):
             actor=self.actor,
             now=self.now,
             idempotency_key=request.headers.get("Idempotency-Key") or new_id("req"),
+            keep=lambda made: self.keep_answer(_run(made, status)),
         )
-        return Response(represent.agent_run(run), status=202 if later else 201)
+        return _run(run, status)
 
 
 class AllAgentRuns(PlatformView):
@@ -90,6 +92,10 @@ class AgentRunDetail(PlatformView):
     def get(self, request: Request, run_id: str) -> Response:
         """Return a run record with evidence, rules, missing data and actions."""
         return Response(represent.agent_run(queries.agent_run(run_id)))
+
+
+def _run(run: AgentRun, status: int) -> Response:
+    return Response(represent.agent_run(run), status=status)
 
 
 def _agent(item: Deployment, statistics: AgentStatistics) -> Json:

@@ -159,6 +159,7 @@ class DeploymentInvoke(PlatformView):
                 actor=self.actor,
                 now=self.now,
                 idempotency_key=request.headers.get("Idempotency-Key") or new_id("req"),
+                keep=lambda done: self.keep_answer(Response(_outcome(deployment_id, done))),
             )
         except AssetError as error:
             raise http_error(error) from error

@@ -2,11 +2,16 @@
 
 The answer is stored in the transaction of the effect, so that neither stands without the other.
 Only successes are stored: a refusal changed nothing and may be tried again with the same key.
+
+A handler with transactions of its own holds its key meanwhile, for as long as its session with the
+database lives. It stores its answer in its last transaction, which fails if the key was taken over.
 """
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as replace_members
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,6 +35,7 @@ _KEPT_HEADERS: Final = ("Content-Type", "Location", "ETag", "Last-Modified")
 _PURGE_AT_ONCE: Final = 100
 
 Call = Callable[[], HttpResponseBase]
+ApartCall = Callable[["IdempotentRequest"], HttpResponseBase]
 
 
 class InvalidIdempotencyKey(BadRequest):
@@ -55,6 +61,8 @@ class IdempotentRequest:
     fingerprint: bytes
     now: datetime
     complete: Callable[[HttpResponseBase], HttpResponseBase]
+    holder: str | None = None
+    """Who works on it, of a request that holds its key over several transactions."""
 
     @classmethod
     def build(
@@ -81,6 +89,10 @@ class IdempotentRequest:
         asked = hashlib.sha256(f"{caller}\n{method} {path}\n".encode() + body).digest()
         return cls(key, project_id, asked, now, complete)
 
+    def held_by(self, holder: str) -> "IdempotentRequest":
+        """Return the request as the one that holds its key."""
+        return replace_members(self, holder=holder)
+
 
 def run(request: IdempotentRequest, call: Call) -> HttpResponseBase:
     """Answer from the store, or call and store the answer in the open transaction.
@@ -105,26 +117,39 @@ def replace(request: IdempotentRequest, response: HttpResponseBase) -> None:
         _store(request, response)
 
 
-def run_apart(request: IdempotentRequest, call: Call, *, scope: Scope) -> HttpResponseBase:
-    """Do the same for a handler with transactions of its own: the key is leased while it works."""
+def run_apart(request: IdempotentRequest, call: ApartCall, *, scope: Scope) -> HttpResponseBase:
+    """Do the same for a handler with transactions of its own: it holds the key while it works."""
     with tenant_scope(scope):
         _lock(request)
         record = _find(request)
         if record is not None:
             return _replay(request, record)
-        _save(request, locked_until=request.now + LEASE)
+        held = request.held_by(_new_holder())
+        _save(held, locked_until=request.now + LEASE, holder=held.holder)
     try:
-        response = request.complete(call())
+        response = request.complete(call(held))
     except BaseException:
         with tenant_scope(scope):
-            _records(request).delete()
+            _held(held).delete()
         raise
     with tenant_scope(scope):
-        if _is_storable(response):
-            _store(request, response)
-        else:
-            _records(request).delete()
+        if not _is_storable(response):
+            _held(held).delete()
+        elif _held(held).select_for_update().exists():  # else it is stored already
+            _store(held, response)
     return response
+
+
+def keep(held: IdempotentRequest, response: HttpResponseBase) -> None:
+    """Store the answer in the open transaction, that of the effect.
+
+    Raises RequestInFlight, which undoes the effect, when the key was taken over meanwhile.
+    """
+    if not _held(held).select_for_update().exists():
+        raise _in_flight()
+    response = held.complete(response)
+    if _is_storable(response):
+        _store(held, response)
 
 
 def lock_number(schema: str, project_id: str, key: str) -> int:
@@ -141,28 +166,52 @@ def _lock(request: IdempotentRequest) -> None:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [number])
         row = cursor.fetchone()
     if not row or not row[0]:
-        raise RequestInFlight(
-            "A request with this `Idempotency-Key` is still being worked on. Wait a second and"
-            " send it again to get its answer.",
-            param=HEADER,
-        )
+        raise _in_flight()
+
+
+def _in_flight() -> RequestInFlight:
+    return RequestInFlight(
+        "A request with this `Idempotency-Key` is still being worked on. Wait a second and"
+        " send it again to get its answer.",
+        param=HEADER,
+    )
+
+
+def _new_holder() -> str:
+    """Name this session with the database, which ends with the process."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (session,) = cursor.fetchone()
+    return f"{session}/{secrets.token_hex(12)}"
+
+
+def _lives(holder: str | None) -> bool:
+    """Tell whether the session that holds a key may still be there."""
+    if holder is None:  # of a version that names nobody
+        return True
+    with connection.cursor() as cursor:
+        session = int(holder.partition("/")[0])
+        cursor.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [session])
+        return cursor.fetchone() is not None
 
 
 def _records(request: IdempotentRequest) -> QuerySet[IdempotencyRecord]:
     return IdempotencyRecord.objects.filter(project_id=request.project_id, key=request.key)
 
 
+def _held(request: IdempotentRequest) -> QuerySet[IdempotencyRecord]:
+    """Return the key's record while this request, and no other, holds it."""
+    return _records(request).filter(status=None, holder=request.holder)
+
+
 def _find(request: IdempotentRequest) -> IdempotencyRecord | None:
-    """Return the stored answer to this key; a lease that ran out counts as none."""
+    """Return the stored answer to this key; what nobody works on any more counts as none."""
     record = _records(request).filter(expires_at__gt=request.now).first()
     if record is None or record.status is not None:
         return record
-    if record.locked_until is not None and record.locked_until > request.now:
-        raise RequestInFlight(
-            "A request with this `Idempotency-Key` is still being worked on. Wait a second and"
-            " send it again to get its answer.",
-            param=HEADER,
-        )
+    leased = record.locked_until is not None and record.locked_until > request.now
+    if leased and _lives(record.holder):
+        raise _in_flight()
     same = bytes(record.fingerprint) == request.fingerprint
     return None if same else record  # of another request, which is refused
 
@@ -209,6 +258,7 @@ def _save(request: IdempotentRequest, **fields: object) -> None:
             "headers": {},
             "body": b"",
             "locked_until": None,
+            "holder": None,
             "expires_at": request.now + KEPT_FOR,
             **fields,
         },

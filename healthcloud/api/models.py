@@ -12,7 +12,8 @@ class IdempotencyRecord(ProjectScoped):
 
     `body` is sealed with the tenant's data key.
     `project_id` is empty for requests about the organization itself. Without a `status` the
-    request is still in flight, until `locked_until`.
+    request is still in flight, until `locked_until` or until the database session that `holder`
+    names (`<process id of the session>/<random>`) is gone.
     """
 
     key = models.CharField(max_length=255)
@@ -21,6 +22,7 @@ class IdempotencyRecord(ProjectScoped):
     headers = models.JSONField(default=dict)
     body = models.BinaryField(default=bytes)
     locked_until = models.DateTimeField(null=True)
+    holder = models.CharField(max_length=40, null=True)  # noqa: DJ001  # nobody is not ""
     expires_at = models.DateTimeField(db_index=True)
 
     class Meta:

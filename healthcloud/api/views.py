@@ -98,6 +98,7 @@ class PlatformView(APIView):
     _principal: Principal | None = None
     _rate: throttling.Rate | None = None
     _entry: DirectEntry | None = None
+    _held: idempotency.IdempotentRequest | None = None
 
     # --- what handlers use --------------------------------------------------------------------
 
@@ -293,8 +294,12 @@ class PlatformView(APIView):
         def call() -> HttpResponseBase:
             return handler(self.request, *args, **kwargs)
 
+        def hold(held: idempotency.IdempotentRequest) -> HttpResponseBase:
+            self._held = held
+            return call()
+
         if key is not None and own and method not in self.keeps_answers:
-            return idempotency.run_apart(self._idempotent_request(key), call, scope=self.scope)
+            return idempotency.run_apart(self._idempotent_request(key), hold, scope=self.scope)
         with nullcontext() if own else self.entered(readonly=method in self.readonly):
             if key is not None and not own:
                 return idempotency.run(self._idempotent_request(key), call)
@@ -320,6 +325,15 @@ class PlatformView(APIView):
             with tenant_scope(self.scope):
                 idempotency.replace(self._idempotent_request(key), response)
         return response
+
+    def keep_answer(self, response: HttpResponseBase) -> None:
+        """Store the answer of a request with a key in the open transaction, that of its effect.
+
+        For methods of `own_transaction`, whose answer is else stored after the effect: the same
+        request would be done twice if the process died in between.
+        """
+        if self._held is not None:
+            idempotency.keep(self._held, response)
 
     def entered(self, *, readonly: bool = False) -> AbstractContextManager[Scope]:
         """Enter the tenant: in a transaction, or directly for a caller who was remembered."""

@@ -40,6 +40,8 @@ _SETTINGS: Final[dict[str, str]] = {
     "wal_compression": "pglz",
     "max_wal_size": "2GB",
     "password_encryption": "scram-sha-256",
+    # A statement whose client died, such as one that waits for a lock, ends and frees what it held.
+    "client_connection_check_interval": "1s",
 }
 if sys.platform == "linux":
     # One call a file system instead of one a file: recovery begins in a second instead of ten.

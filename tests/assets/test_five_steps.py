@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from assets import calls
 from healthcloud.events.models import Event
 from healthcloud.ledger.worker import run_until_idle
 from healthcloud.tenancy.scope import Scope, tenant_scope
@@ -200,3 +201,39 @@ def test_an_idempotency_key_runs_an_agent_once(
     assert answers[0].json()["id"] == answers[1].json()["id"]
     assert answers[1].headers["Idempotent-Replayed"] == "true"
     assert alice_client.get("/v1/agent-runs").json()["meta"]["total"] == 1
+
+
+class Killed(BaseException):
+    """The web process died."""
+
+
+@pytest.mark.parametrize("call", ["agents/diagnostic/runs", "deployments/{}/invoke"])
+def test_a_call_whose_web_process_died_after_its_commit_is_answered_at_once_and_done_once(
+    quest: Any, alice_client: APIClient, jane: str, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    post(alice_client, "assets/install", {"asset_id": "agent_diagnostic_v1"})
+    deployed = post(alice_client, "deployments", {"asset_id": "agent_diagnostic_v1"})
+    run_until_idle()
+
+    def ask() -> Any:
+        return alice_client.post(
+            f"/v1/{call.format(deployed['id'])}",
+            {"input": {"patient_id": "pat_jane"}},
+            format="json",
+            headers={"Idempotency-Key": "once"},
+        )
+
+    def die(**asked: Any) -> None:
+        invoke(**asked)
+        raise Killed
+
+    invoke = calls.invoke
+    with monkeypatch.context() as patched:
+        patched.setattr(calls, "invoke", die)
+        with pytest.raises(Killed):
+            ask()
+    again = ask()
+    assert again.headers["Idempotent-Replayed"] == "true"
+    runs = alice_client.get("/v1/agent-runs").json()["data"]
+    assert [(run["status"], run["attempt"]) for run in runs] == [("succeeded", 1)]
+    assert (again.json().get("agent_run_id") or again.json()["id"]) == runs[0]["id"]

@@ -1,9 +1,13 @@
 """Parts of the kit on their own: pages in memory, leases of keys, principals, metadata."""
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
+import psycopg
 import pytest
+from django.conf import settings
+from django.db import connection
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework import serializers
@@ -69,7 +73,7 @@ def idempotent(key: str, body: bytes = b"{}") -> idempotency.IdempotentRequest:
 def test_a_handler_with_its_own_transactions_is_answered_once_too(riverside_scope: Scope) -> None:
     calls: list[str] = []
 
-    def call() -> HttpResponse:
+    def call(_: idempotency.IdempotentRequest) -> HttpResponse:
         with pytest.raises(idempotency.RequestInFlight):
             idempotency.run_apart(idempotent("k"), call, scope=riverside_scope)
         calls.append("called")
@@ -84,10 +88,10 @@ def test_a_handler_with_its_own_transactions_is_answered_once_too(riverside_scop
 
 @pytest.mark.django_db
 def test_a_handler_that_fails_frees_its_key(riverside_scope: Scope) -> None:
-    def fail() -> HttpResponse:
+    def fail(_: idempotency.IdempotentRequest) -> HttpResponse:
         raise RuntimeError
 
-    def refuse() -> HttpResponse:
+    def refuse(_: idempotency.IdempotentRequest) -> HttpResponse:
         return HttpResponse(status=409)
 
     with pytest.raises(RuntimeError):
@@ -95,6 +99,109 @@ def test_a_handler_that_fails_frees_its_key(riverside_scope: Scope) -> None:
     assert idempotency.run_apart(idempotent("k"), refuse, scope=riverside_scope).status_code == 409
     with tenant_scope(riverside_scope):
         assert IdempotencyRecord.objects.count() == 0
+
+
+@pytest.mark.django_db
+def test_a_key_whose_holder_lost_its_session_is_taken_over_at_once(riverside_scope: Scope) -> None:
+    hold(riverside_scope, session=ended_session())
+    answer = idempotency.run_apart(
+        idempotent("k"), lambda _: HttpResponse(b"done"), scope=riverside_scope
+    )
+    assert answer.content == b"done"
+
+
+@pytest.mark.django_db
+def test_another_request_takes_no_key_over(riverside_scope: Scope) -> None:
+    hold(riverside_scope, session=ended_session())
+    other = idempotent("k", b'{"another": 1}')
+    with pytest.raises(idempotency.IdempotencyMismatch):
+        idempotency.run_apart(other, lambda _: HttpResponse(), scope=riverside_scope)
+
+
+@pytest.mark.django_db
+def test_a_key_whose_holder_lives_is_in_flight(riverside_scope: Scope) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (session,) = cursor.fetchone()
+    hold(riverside_scope, session=session)
+    with pytest.raises(idempotency.RequestInFlight):
+        idempotency.run_apart(
+            idempotent("k"), lambda _: HttpResponse(b"done"), scope=riverside_scope
+        )
+
+
+@pytest.mark.django_db
+def test_who_lost_its_key_undoes_its_effect(riverside_scope: Scope) -> None:
+    effect = {
+        "project_id": "proj_riverside_screening",
+        "key": "effect",
+        "expires_at": timezone.now(),
+    }
+
+    def overtaken(held: idempotency.IdempotentRequest) -> HttpResponse:
+        with tenant_scope(riverside_scope):
+            IdempotencyRecord.objects.update(holder="1/another")
+        with tenant_scope(riverside_scope):
+            IdempotencyRecord.objects.create(**effect)
+            idempotency.keep(held, HttpResponse(b"mine"))
+        raise AssertionError
+
+    with pytest.raises(idempotency.RequestInFlight):
+        idempotency.run_apart(idempotent("k"), overtaken, scope=riverside_scope)
+    with tenant_scope(riverside_scope):
+        assert [row.holder for row in IdempotencyRecord.objects.all()] == ["1/another"]
+
+
+@pytest.mark.django_db
+def test_what_was_kept_with_the_effect_is_answered_though_its_caller_died(
+    riverside_scope: Scope,
+) -> None:
+    def killed(held: idempotency.IdempotentRequest) -> HttpResponse:
+        with tenant_scope(riverside_scope):
+            idempotency.keep(held, HttpResponse(b"done", status=201))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        idempotency.run_apart(idempotent("k"), killed, scope=riverside_scope)
+    again = idempotency.run_apart(idempotent("k"), killed, scope=riverside_scope)
+    assert (again.status_code, again.content) == (201, b"done")
+    assert again["Idempotent-Replayed"] == "true"
+
+
+def hold(scope: Scope, *, session: int) -> None:
+    """Leave the key as a request leaves it that works, or died at work."""
+    request = idempotent("k")
+    with tenant_scope(scope):
+        IdempotencyRecord.objects.create(
+            project_id=request.project_id,
+            key="k",
+            fingerprint=request.fingerprint,
+            locked_until=request.now + idempotency.LEASE,
+            expires_at=request.now + idempotency.KEPT_FOR,
+            holder=f"{session}/random",
+        )
+
+
+def ended_session() -> int:
+    """Return the process id of a session with the database that is over."""
+    owner = settings.DATABASE_OWNER
+    with psycopg.connect(
+        host=owner["HOST"],
+        port=owner["PORT"],
+        user=owner["USER"],
+        password=owner["PASSWORD"],
+        dbname=owner["NAME"],
+    ) as other:
+        session = other.info.backend_pid
+    deadline = time.monotonic() + 30
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")  # what a transaction saw stays
+            cursor.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [session])
+            if cursor.fetchone() is None:
+                return session
+            time.sleep(0.05)
+    raise AssertionError("the session did not end")
 
 
 @pytest.mark.django_db
@@ -109,7 +216,7 @@ def test_a_lease_that_ran_out_is_taken_over(riverside_scope: Scope) -> None:
             expires_at=timezone.now() + timedelta(hours=1),
         )
     answer = idempotency.run_apart(
-        idempotent("k"), lambda: Response({"a": 1}, status=200), scope=riverside_scope
+        idempotent("k"), lambda _: Response({"a": 1}, status=200), scope=riverside_scope
     )
     assert answer.status_code == 200
     again = idempotency.run_apart(idempotent("k"), HttpResponse, scope=riverside_scope)
