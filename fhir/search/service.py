@@ -6,11 +6,13 @@ from datetime import datetime
 
 from fhir.definitions import type_name
 from fhir.identity import check_type
+from fhir.search.anchors import anchored
 from fhir.search.clause import Clause
 from fhir.search.contained import count_contained, find_contained, is_contained_cursor
 from fhir.search.context import SearchContext
 from fhir.search.criterion import TEXTS
 from fhir.search.errors import SearchRefused
+from fhir.search.fixed_pages import fixed_page_statement
 from fhir.search.includes import CUT, included
 from fhir.search.many import is_many, remember_many
 from fhir.search.paging import BEFORE, encode_cursor, is_before, query_of
@@ -85,16 +87,30 @@ def run(request: SearchRequest, *, now: datetime) -> SearchResult:
     if request.contained:
         return _run_contained(request, now=now)
     _, project = active_project()
-    context = SearchContext(project, now)
-    matches = matching(request, context)
-    may_be_few = request.criteria and not any(map(_reads_texts, request.criteria))
-    if may_be_few and request.summary != "count" and not is_many(matches):
-        total, rows, more = _fetch_counted(request, matches, context)
-    else:
-        page = None if request.summary == "count" else page_statement(request, matches, context)
-        total, rows, more = _fetch(request, page, [matches])
+    total, rows, more = _run_one(request, SearchContext(project, now))
     entries = [_stored(request.resource_type, row) for row in rows]
     return _result(request, entries, _neighbors(request, rows, _COLUMNS, more=more), total)
+
+
+def _run_one(request: SearchRequest, context: SearchContext) -> tuple[int | None, list[Row], bool]:
+    """Return total, rows and whether more follow, as `_fetch` does, of a search of one type."""
+    fixed = anchored(request.resource_type, request.criteria, "r", context)
+    matches = fixed.gather if fixed else matching(request, context)
+    wants_page = request.summary != "count"
+    may_be_few = request.criteria and not any(map(_reads_texts, request.criteria))
+    if wants_page and may_be_few and not is_many(matches):
+        page = (
+            fixed_page_statement(request, fixed, context, counted=True)
+            if fixed
+            else counted_page_statement(request, matches, context)
+        )
+        return _fetch_counted(request, page, matches)
+    if fixed and wants_page:
+        page = fixed_page_statement(request, fixed, context, counted=False)
+        return _fetch(request, page, [matches])
+    return _fetch(
+        request, page_statement(request, matches, context) if wants_page else None, [matches]
+    )
 
 
 def _reads_texts(criterion: Criterion) -> bool:
@@ -174,10 +190,10 @@ def _fetch(
 
 
 def _fetch_counted(
-    request: SearchRequest, matches: Clause, context: SearchContext
+    request: SearchRequest, page: Statement, matches: Clause
 ) -> tuple[int | None, list[Row], bool]:
     """Return what `_fetch` does, of a search that may match few; remember where it does not."""
-    [found] = fetch_all([counted_page_statement(request, matches, context)])
+    [found] = fetch_all([page])
     count = found[0][-1] if found else 0
     if count >= FEW:
         remember_many(matches)

@@ -64,7 +64,7 @@ class Caller:
     scope: Scope
     guard: Statement
     rights: dict[tuple[str, str], bool] = field(default_factory=dict)
-    entries: dict[bool, Statement] = field(default_factory=dict)
+    entries: dict[tuple[bool, bool], Statement] = field(default_factory=dict)
     headers: dict[bool, Headers] = field(default_factory=dict)
 
     def may(self, resource_type: str, verb: str) -> bool:
@@ -79,13 +79,15 @@ class Caller:
             self.rights[resource_type, verb] = known
         return known
 
-    def entering(self, *, quick: bool) -> Statement:
+    def entering(self, quick: bool, fixed: bool) -> Statement:
         """Return the statement that enters the tenant while the caller may act."""
-        if quick not in self.entries:
+        known = self.entries.get((quick, fixed))
+        if known is None:
             entry = DirectEntry(self.scope, self.guard, readonly=False, is_quick=quick)
-            made = entry.statement()
-            self.entries[quick] = replace(made, params=[encoded_value(v) for v in made.params])
-        return self.entries[quick]
+            made = entry.statement(fixed=fixed)
+            known = replace(made, params=[encoded_value(v) for v in made.params])
+            self.entries[quick, fixed] = known
+        return known
 
     def standing_headers(self, *, is_secure: bool) -> Headers:
         """Return the headers that every answer to the caller has."""
@@ -176,7 +178,7 @@ class ExpressApplication:
             readonly=False,
             repeats=route.reads,
             is_quick=route.reads,
-            entering=caller.entering(quick=route.reads),
+            entering=partial(caller.entering, route.reads),
         )
         offered = headers.get(b"x-request-id", b"").decode("latin-1")
         call = Call(

@@ -42,12 +42,14 @@ NOT_HELD: Final = "HC001"  # raised by the database's function must_hold
 class Statement:
     """SQL with `%s` placeholders and its parameters.
 
-    `prepare` is for hot statements of a fixed plan; others are planned for their values.
+    `prepare` is for hot statements of a fixed plan; others are planned for their values. One that
+    `is_fixed` is never planned for its values where a group of its own enters the tenant.
     """
 
     sql: str
     params: Sequence[object] = ()
     prepare: bool | None = None
+    is_fixed: bool = False
 
 
 class Refused(RuntimeError):

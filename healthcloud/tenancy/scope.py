@@ -132,15 +132,18 @@ class DirectEntry:
     """What the loop does once the group has committed, in a thread of its own."""
     is_quick: bool = False
     """Whether the commits don't wait for the disk, as for the trail of reads."""
-    entering: Statement | None = None
+    entering: Callable[[bool], Statement] | None = None
     """What `statement` returns, where it was made before."""
 
-    def statement(self) -> Statement:
-        """Return the statement that enters the tenant if the guard finds its row."""
+    def statement(self, *, fixed: bool = False) -> Statement:
+        """Return the statement that enters the tenant if the guard finds its row.
+
+        With `fixed` the statements that follow are planned without a look at their values.
+        """
         if self.entering is not None:
-            return self.entering
+            return self.entering(fixed)
         sql, params = DatabaseWrapper.entering(
-            self.scope.context(), readonly=self.readonly, quick=self.is_quick
+            self.scope.context(), readonly=self.readonly, quick=self.is_quick, fixed=fixed
         )
         return Statement(f"{sql} {self.guard.sql}", (*params, *self.guard.params), prepare=True)
 
@@ -260,7 +263,8 @@ def _run_directly(
 ) -> list[list[Row]]:
     if entry.groups and not (entry.readonly or entry.repeats):
         raise RuntimeError("a direct_scope writes in one group of statements: use tenant_scope")
-    group = [entry.statement(), *statements]
+    fixed = any(statement.is_fixed for statement in statements)
+    group = [entry.statement(fixed=fixed), *statements]
     if entry.companion is not None:
         group.append(entry.companion)
         entry.companion = None

@@ -32,6 +32,7 @@ _IDLE_SECONDS: Final = 1.0  # a connection that rested for less is asked only if
 # Only the outermost scope can be read-only: PostgreSQL does not let a transaction turn back.
 _SET_READONLY: Final = ", set_config('transaction_read_only', 'on', true)"
 _SET_QUICK: Final = ", set_config('synchronous_commit', 'off', true)"
+_SET_FIXED: Final = ", set_config('plan_cache_mode', 'force_generic_plan', true)"
 
 
 class TenantOutsideTransaction(RuntimeError):
@@ -81,10 +82,13 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
 
     @staticmethod
     def entering(
-        context: Context, *, readonly: bool, quick: bool = False
+        context: Context, *, readonly: bool, quick: bool = False, fixed: bool = False
     ) -> tuple[str, tuple[str, ...]]:
-        """Return a statement with placeholders that sets a context, and its parameters."""
-        settings = readonly * _SET_READONLY + quick * _SET_QUICK
+        """Return a statement with placeholders that sets a context, and its parameters.
+
+        With `fixed` what follows is planned without a look at its values.
+        """
+        settings = readonly * _SET_READONLY + quick * _SET_QUICK + fixed * _SET_FIXED
         return _SET_CONTEXT_BY_PARAMETERS + settings, context.parameters()
 
     def leave_context(self, previous: Context | None) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from fhir import store
-from fhir.search import many, query, search, service
+from fhir.search import fixed_pages, many, query, search, service
 from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import Scope
 
@@ -29,23 +29,42 @@ def patients(in_riverside: Scope, alice_actor: Actor, now: datetime) -> None:
             "gender": "female",
             "birthDate": f"198{number}-01-01",
             "name": [{"family": "Many"}],
+            "link": [{"other": {"reference": "Patient/p0"}, "type": "seealso"}],
+        }
+        measured = {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"coding": [{"system": "http://loinc.org", "code": "8310-5"}]},
+            "subject": {"reference": f"Patient/{rid}"},
         }
         moment = now + timedelta(minutes=number)
-        store.write_many(resources=[patient], actor=alice_actor, now=moment)
+        store.write_many(resources=[patient, measured], actor=alice_actor, now=moment)
 
 
 @pytest.mark.usefixtures("patients")
-@pytest.mark.parametrize("few", [3, 7, 8, 1000])
+@pytest.mark.parametrize(("few", "steps"), [(3, 4), (3, 5000), (7, 4), (8, 4), (1000, 5000)])
 @pytest.mark.parametrize(
-    "criteria", ["gender=female", "name=many&gender=female", "_id=" + ",".join(IDS)]
+    "criteria",
+    [
+        "gender=female",
+        "name=many&gender=female",
+        "name=many",
+        "_id=" + ",".join(IDS),
+        "_has:Observation:patient:code=8310-5",
+        "_has:Observation:patient:code=8310-5&gender:not=male",
+        "link:Patient.name=many",
+        "link:Patient._id=p0&gender=female",
+    ],
 )
 @pytest.mark.parametrize(
     "sort", ["", "&_sort=birthdate", "&_sort=-birthdate", "&_sort=family,-_id"]
 )
 def test_pages_follow_each_other_both_ways(
-    monkeypatch: pytest.MonkeyPatch, now: datetime, few: int, criteria: str, sort: str
+    monkeypatch: pytest.MonkeyPatch, now: datetime, few: int, steps: int, criteria: str, sort: str
 ) -> None:
-    for module in (query, service):
+    monkeypatch.setattr(fixed_pages, "_STEPS", ((1000, steps),))
+    monkeypatch.setattr(fixed_pages, "_FEWER", 1)
+    for module in (query, fixed_pages, service):
         monkeypatch.setattr(module, "FEW", few)
     forwards = sort == "&_sort=birthdate"
     expected = IDS if forwards else IDS[::-1]
@@ -69,13 +88,13 @@ def test_pages_follow_each_other_both_ways(
 def test_what_matched_many_is_planned_for_its_values_for_a_while(
     monkeypatch: pytest.MonkeyPatch, now: datetime
 ) -> None:
-    for module in (query, service):
+    for module in (query, fixed_pages, service):
         monkeypatch.setattr(module, "FEW", 3)
     asked: list[str] = []
-    real = service.counted_page_statement
+    real = service._fetch_counted
     monkeypatch.setattr(
         service,
-        "counted_page_statement",
+        "_fetch_counted",
         lambda *given: asked.append(given[0].resource_type) or real(*given),
     )
     for _ in range(2):
@@ -94,7 +113,7 @@ def test_what_matched_many_is_planned_for_its_values_for_a_while(
 def test_nothing_found_has_a_total_of_none(
     monkeypatch: pytest.MonkeyPatch, now: datetime, few: int
 ) -> None:
-    for module in (query, service):
+    for module in (query, fixed_pages, service):
         monkeypatch.setattr(module, "FEW", few)
     found = search(resource_type="Patient", query="gender=male&_total=accurate", now=now)
     assert (found.entries, found.total, found.next_query) == ([], 0, None)
