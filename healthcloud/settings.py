@@ -429,4 +429,6 @@ LOGGING = {
         }
     },
     "root": {"handlers": ["stderr"], "level": env("HEALTHCLOUD_LOG_LEVEL", "INFO")},
+    # A Host that is not ours is a line of django.request, without the traceback of this one.
+    "loggers": {"django.security.DisallowedHost": {"level": "CRITICAL"}},
 }

@@ -29,6 +29,7 @@ UNBOUND_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 5.0
 REVOKED: Final = 4401
 FAILED: Final = 1011
+GOING_AWAY: Final = 1001
 REFUSED: Final = 4400
 MAX_MESSAGE: Final = 8 * 1024
 PAGE: Final = 100
@@ -71,16 +72,20 @@ class SubscriptionConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # cha
 
     async def _give_up(self) -> None:
         await asyncio.sleep(UNBOUND_SECONDS)
-        await self.close(code=REFUSED)
+        with contextlib.suppress(OSError):
+            await self.close(code=REFUSED)
 
     async def _follow(self, bound: Binding, rid: str) -> None:
-        try:
-            await self._notify(bound, rid)
-        except HealthCloudError as error:
-            await self.send(text_data=f"error {error.message}")
-        except Exception:
-            logger.exception("a websocket's notifications failed")
-            await self.close(code=FAILED)
+        with contextlib.suppress(OSError):  # what servers raise once the client has gone
+            try:
+                await self._notify(bound, rid)
+            except HealthCloudError as error:
+                await self.send(text_data=f"error {error.message}")
+            except OSError:
+                await self.close(code=GOING_AWAY)
+            except Exception:
+                logger.exception("a websocket's notifications failed")
+                await self.close(code=FAILED)
 
     async def _notify(self, bound: Binding, rid: str) -> None:
         async with hub().join(bound.scope, bound.credential) as feed:

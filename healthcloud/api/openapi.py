@@ -6,6 +6,7 @@ A view that says nothing gets a JSON object as body and answer; `extend_schema` 
 import functools
 import re
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any, Final, Literal, cast
 
 from django.http import HttpRequest, HttpResponse
@@ -25,6 +26,7 @@ _JSON: Final = "application/json"
 _FHIR: Final = "application/fhir+json"
 _CLAUSE: Final = re.compile(r"[;:,.](?:\s|$)")
 _VARIABLE: Final = re.compile(r"[{}]")
+_building: Final = Lock()
 
 
 class PlatformSchema(AutoSchema):
@@ -151,9 +153,14 @@ def _with_scope(schema: Schema) -> Schema:
     return {"allOf": [schema, scope]} if schema else scope
 
 
-@functools.lru_cache(maxsize=1)
 def document() -> bytes:
-    """Return the OpenAPI document of this process's routes."""
+    """Return the OpenAPI document of this process's routes, which the first who asks makes."""
+    with _building:  # spectacular loads its extensions in a way that two threads can't
+        return _document()
+
+
+@functools.lru_cache(maxsize=1)
+def _document() -> bytes:
     return dump_json(build())
 
 

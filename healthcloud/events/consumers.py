@@ -89,7 +89,8 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
     async def _begin_unasked(self, admission: Admission) -> None:
         """Follow everything after the hello, unless the client asks for something meanwhile."""
         await asyncio.sleep(SILENT_SECONDS)
-        await self._begin(admission)
+        with contextlib.suppress(OSError):  # the client has gone meanwhile
+            await self._begin(admission)
 
     def _asked_for_something(self) -> None:
         if self._waiting is not None:
@@ -140,12 +141,14 @@ class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
     async def _follow(self, admission: Admission, after: int) -> None:
         try:
             await self._send_events(admission, after)
+            code = REVOKED if hub().revoked(admission.credential) else GOING_AWAY
+        except OSError:  # what servers raise, as ASGI asks, once the client has gone
+            code = GOING_AWAY
         except Exception:
             logger.exception("a websocket's stream failed")
-            await self.close(code=FAILED)
-        else:
-            revoked = hub().revoked(admission.credential)
-            await self.close(code=REVOKED if revoked else GOING_AWAY)
+            code = FAILED
+        with contextlib.suppress(OSError):
+            await self.close(code=code)
 
     async def _send_events(self, admission: Admission, after: int) -> None:
         following = follow(hub(), self.feed, admission, after=after, heartbeat=HEARTBEAT_SECONDS)

@@ -5,18 +5,21 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any, cast
 
 import orjson
 import pytest
 import uvicorn
 from channels.routing import URLRouter
 from django.utils import timezone
+from uvicorn.protocols.utils import ClientDisconnected
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from fhir import consumers, store
-from fhir.subscriptions import binding, lifecycle
+from fhir.subscriptions import binding, lifecycle, websocket
 from fhir.subscriptions.routing import websocket_urlpatterns
+from fhir.subscriptions.websocket import SubscriptionConsumer
 from healthcloud.actors import Actor
 from healthcloud.api.principal import Principal, ProjectReference
 from healthcloud.events import database
@@ -134,3 +137,22 @@ def test_a_bad_token_binds_nothing(address: str) -> None:
         assert str(socket.recv(timeout=10)).startswith("error This token")
         with pytest.raises(ConnectionClosed):
             socket.recv(timeout=10)
+
+
+def test_a_client_that_goes_away_while_it_is_sent_to_leaves_no_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+
+    async def gone(*args: object, **members: object) -> None:
+        closed.append(int(str(members.get("code", 0))))
+        raise ClientDisconnected
+
+    consumer = SubscriptionConsumer()
+    monkeypatch.setattr(consumer, "_notify", gone)
+    monkeypatch.setattr(consumer, "close", gone)
+    monkeypatch.setattr(websocket, "UNBOUND_SECONDS", 0.0)
+    asyncio.run(consumer._follow(cast(Any, None), "s1"))
+    asyncio.run(consumer._give_up())
+    assert closed == [0, 1001, 4400]
+    assert caplog.records == []

@@ -1,12 +1,15 @@
 """The OpenAPI document: valid, without warnings, the scope and the errors in every answer."""
 
+import contextlib
 import json
+import threading
 
 import pytest
 from django.test import Client
 from drf_spectacular.drainage import GENERATOR_STATS
 from openapi_spec_validator import validate
 
+from healthcloud.api import openapi
 from healthcloud.api.openapi import build
 from healthcloud.api.renderers import dump_json
 
@@ -62,3 +65,31 @@ def test_it_is_served_without_a_key() -> None:
     response = Client().get("/v1/openapi.json")
     assert response.status_code == 200
     assert response.json()["info"]["title"] == "HealthCloud API"
+
+
+def test_two_who_ask_first_get_one_document_that_was_made_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two threads in spectacular's loading of extensions gave one of them a 500."""
+    made: list[str] = []
+    both = threading.Barrier(2)
+
+    def slowly() -> dict[str, object]:
+        made.append(threading.current_thread().name)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.5)
+        return {"openapi": "3.1.0"}
+
+    monkeypatch.setattr(openapi, "build", slowly)
+    openapi._document.cache_clear()
+    answers: list[bytes] = []
+    threads = [threading.Thread(target=lambda: answers.append(openapi.document())) for _ in "ab"]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        openapi._document.cache_clear()
+    assert answers[0] == answers[1]
+    assert len(made) == 1

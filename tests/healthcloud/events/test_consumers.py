@@ -1,19 +1,22 @@
 """The websocket over a real server: admitted, subscribed, resumed, refused, closed."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
+from uvicorn.protocols.utils import ClientDisconnected
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from healthcloud.events import consumers
+from healthcloud.events.consumers import EventsConsumer
 from healthcloud.organizations.models import ApiKey, Membership, User
 from healthcloud.tenancy.scope import Scope
 from tests.healthcloud.events.conftest import Server
@@ -239,3 +242,23 @@ def test_a_stream_that_fails_closes_its_socket(
             socket.connection.recv(timeout=30)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1011
+
+
+def test_a_client_that_goes_away_while_it_is_sent_to_leaves_no_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+
+    async def gone(*args: object, **members: object) -> None:
+        closed.append(int(str(members.get("code", 0))))
+        raise ClientDisconnected
+
+    consumer = EventsConsumer()
+    monkeypatch.setattr(consumer, "_send_events", gone)
+    monkeypatch.setattr(consumer, "_begin", gone)
+    monkeypatch.setattr(consumer, "close", gone)
+    monkeypatch.setattr(consumers, "SILENT_SECONDS", 0.0)
+    asyncio.run(consumer._follow(cast(Any, None), 0))
+    asyncio.run(consumer._begin_unasked(cast(Any, None)))
+    assert closed == [0, 1001, 0]
+    assert caplog.records == []
