@@ -53,6 +53,8 @@ CONFORMANCE: Final = frozenset(
 )
 
 
+# Of the compartment, but about others as well: a Group names its members to each other.
+_OF_MANY: Final = frozenset({"Group"})
 _EVERYTHING: Final = frozenset({"fhir:read", "fhir:write"})
 
 
@@ -78,7 +80,7 @@ class _Sight:
         number = type_number(name)
         if scope.level != PATIENT:
             self._add_part(scope, name, None)
-        elif self.patient is not None and name in in_patients_record():
+        elif self.patient is not None and name in in_patients_record() and name not in _OF_MANY:
             self._add_part(scope, name, self.patient)
         elif name in CATALOG and not writes:
             self.types.add(number)

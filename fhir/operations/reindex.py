@@ -43,6 +43,7 @@ OPERATIONS = (
         definition=_DEFINITION,
         affects_state=True,
         starts_job=True,
+        needs_whole=True,
         weight=20,
     ),
     Operation(
@@ -53,6 +54,7 @@ OPERATIONS = (
         definition=_DEFINITION,
         affects_state=True,
         starts_job=True,
+        needs_whole=True,
         weight=20,
     ),
 )

@@ -101,7 +101,7 @@ def records(alice_client: APIClient) -> APIClient:
     shared = [
         {"resourceType": "Practitioner", "id": "doc", "name": [{"family": "House"}]},
         {"resourceType": "Group", "id": "both", "type": "person", "actual": True,
-         "member": [{"entity": {"reference": "Patient/ben"}}]},
+         "member": [{"entity": {"reference": f"Patient/{name}"}} for name in ("ann", "ben")]},
         {"resourceType": "Binary", "id": "bin", "contentType": "text/plain", "data": "c2VjcmV0"},
         {"resourceType": "Basic", "id": "loose", "code": {"text": "x"}},
     ]  # fmt: skip
