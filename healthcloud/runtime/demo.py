@@ -15,7 +15,7 @@ from typing import Final
 from healthcloud.actors import SYSTEM
 from healthcloud.api.principal import ALL_SCOPES
 from healthcloud.http import OutboundClient, Response, client
-from healthcloud.organizations.models import Environment, Project, User
+from healthcloud.organizations.models import Environment, Organization, Project, User
 from healthcloud.organizations.services import create_api_key, create_organization, create_project
 
 ORGANIZATION: Final = "Riverside Health"
@@ -60,12 +60,24 @@ class Access:
 
 
 def create_access() -> Access:
-    """Create organization, project, user and one key for each environment."""
+    """Create organization, project, user and one key for each environment.
+
+    What is there already, of a demonstration that broke off or was forgotten, is used again.
+    """
     now = datetime.now(UTC)
     password = secrets.token_urlsafe(12)
-    user = User.objects.create_superuser(EMAIL, password, name="Dana Demo")
-    organization = create_organization(name=ORGANIZATION, owner=user, actor=SYSTEM, now=now)
-    project = create_project(organization_id=organization.pk, name=PROJECT, actor=SYSTEM, now=now)
+    user = User.objects.filter(email=EMAIL).first()
+    if user is None:
+        user = User.objects.create_superuser(EMAIL, password, name="Dana Demo")
+    else:
+        user.set_password(password)
+        user.save(update_fields=["password"])
+    organization = _organization(user, now)
+    project = Project.objects.filter(organization=organization, name=PROJECT).first()
+    if project is None:
+        project = create_project(
+            organization_id=organization.pk, name=PROJECT, actor=SYSTEM, now=now
+        )
     issued = {
         environment.kind: create_api_key(
             environment=environment,
@@ -84,6 +96,19 @@ def create_access() -> Access:
         email=EMAIL,
         password=password,
     )
+
+
+def _organization(owner: User, now: datetime) -> Organization:
+    """Return the demonstration's organization, whole; one whose making broke off is left."""
+    active = Environment.objects.filter(
+        organization__name=ORGANIZATION,
+        organization__memberships__user=owner,
+        kind=Environment.Kind.SANDBOX,
+        status="active",
+    )
+    for environment in active.select_related("organization"):
+        return environment.organization
+    return create_organization(name=ORGANIZATION, owner=owner, actor=SYSTEM, now=now)
 
 
 def access_from_state(state: Mapping[str, object]) -> Access | None:

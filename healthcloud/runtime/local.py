@@ -13,7 +13,11 @@ from typing import IO, Any, Final
 from healthcloud.runtime.ports import free_port, is_free
 
 LocalState = dict[str, Any]
-_STOP_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 60.0
+
+
+class StillRunning(RuntimeError):
+    """The supervisor was asked to stop, and did not in time."""
 
 
 class AlreadyRunning(RuntimeError):
@@ -35,7 +39,7 @@ def read_state(home: Path) -> LocalState:
 
 def write_state(home: Path, state: LocalState) -> None:
     """Replace `local.json` in one step; only its owner can read it, since it holds keys."""
-    draft = state_path(home).with_suffix(".draft")
+    draft = state_path(home).with_suffix(f".{os.getpid()}.draft")
     descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(state, file, indent=2)
@@ -44,8 +48,11 @@ def write_state(home: Path, state: LocalState) -> None:
 
 
 def update_state(home: Path, **changes: object) -> None:
-    """Change some members of `local.json`."""
-    write_state(home, {**read_state(home), **changes})
+    """Change some members of `local.json`, one process after the other."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "local.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_state(home, {**read_state(home), **changes})
 
 
 def lock_home(home: Path) -> IO[str]:
@@ -118,13 +125,21 @@ def is_alive(pid: int) -> bool:
 
 
 def stop_supervisor(home: Path) -> bool:
-    """Ask the supervisor to stop everything and wait; return whether there was one."""
+    """Ask the supervisor to stop everything and wait; return whether there was one.
+
+    Raises StillRunning when it takes too long.
+    """
     pid = supervisor_pid(home)
     if pid is None:
         return False
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
-    while is_alive(pid) and time.monotonic() < deadline:
+    while is_alive(pid):
+        if time.monotonic() > deadline:
+            raise StillRunning(
+                f"Process {pid} still stops after {_STOP_SECONDS:g} s: see {home / 'log'}, and ask"
+                " again."
+            )
         time.sleep(0.1)
     return True
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -77,10 +78,8 @@ class LocalPlatform:
         web = self._begin_web()
         self._begin_workers()
         if simulators is not None:
-            self.step(
-                "Vendor simulators ready", partial(simulators.wait_until_ready, _READY_SECONDS)
-            )
-        self.step(f"Web ready on {self.base_url}", partial(web.wait_until_ready, _READY_SECONDS))
+            self.step("Vendor simulators ready", partial(self._await, simulators))
+        self.step(f"Web ready on {self.base_url}", partial(self._await, web))
         self.write_pids()
 
     def step(self, done: str, action: Callable[[], object]) -> None:
@@ -89,23 +88,38 @@ class LocalPlatform:
         action()
         self.log(f"{done} ({time.monotonic() - begun:.1f} s)")
 
+    def _await(self, process: Process) -> None:
+        self.supervisor.wait_until_ready(process, seconds=_READY_SECONDS)
+
     def migrate(self) -> None:
         """Bring every schema up to date."""
-        self.manage("migrate_tenants")
+        self.supervisor.persist(partial(self.manage, "migrate_tenants"))
 
-    def manage(self, *arguments: str) -> str:
-        """Run a management command with the platform's settings; return what it printed."""
-        answer = subprocess.run(
-            [sys.executable, _MANAGE, *arguments],
-            env=self.environment,
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if answer.returncode:
-            raise ProcessFailed(f"manage.py {arguments[0]} failed:\n{answer.stdout[-3000:]}")
-        return answer.stdout
+    def demonstrate(self) -> None:
+        """Run the demonstration in a process of its own, its output passed through."""
+        self.supervisor.persist(partial(self.manage, "demo", shown=True))
+
+    def manage(self, *arguments: str, shown: bool = False) -> None:
+        """Run a management command with the platform's settings; raise ProcessFailed if it fails.
+
+        What dies meanwhile is started again. Its output is `shown`, or part of the error.
+        """
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+            child = subprocess.Popen(
+                [sys.executable, _MANAGE, *arguments],
+                env=self.environment,
+                stdout=None if shown else output,
+                stderr=None if shown else subprocess.STDOUT,
+            )
+            try:
+                code = self.supervisor.attend(child)
+            finally:
+                child.kill()
+                child.wait()
+            output.seek(0)
+            said = "what it printed above says why" if shown else f"\n{output.read()[-3000:]}"
+        if code:
+            raise ProcessFailed(f"manage.py {arguments[0]} failed: {said}")
 
     def write_pids(self) -> None:
         """Name the processes that run now in `local.json`."""
@@ -128,6 +142,7 @@ class LocalPlatform:
         self.environment["DATABASE_URL"] = server.url()
 
         def start() -> None:
+            server.end_orphans()  # of a supervisor and a server that were killed together
             server.prepare()
             process = self._process("PostgreSQL", "database", server.command(), server.is_ready)
             process.stop_signal = signal.SIGINT  # fast shutdown: open sessions are ended

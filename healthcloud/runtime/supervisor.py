@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from healthcloud.runtime.embedded import ServerCommand
 
@@ -24,6 +24,9 @@ _BACKOFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_SECONDS: Final = 60.0
 _KILLED_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.1
+_ATTEMPTS: Final = 5
+_HOPELESS: Final = 3
+SERVERS: Final = frozenset({"database", "cache"})
 
 Ready = Callable[[], bool]
 Log = Callable[[str], None]
@@ -78,13 +81,20 @@ class Process:
             )
         self.started_at = time.monotonic()
 
-    def wait_until_ready(self, seconds: float) -> None:
-        """Return once it is ready; raise ProcessFailed with the end of its log otherwise."""
-        deadline = time.monotonic() + seconds
-        while not (self.ready is None or self.ready()):
-            if self.pid is None or time.monotonic() > deadline:
-                raise ProcessFailed(f"{self.name} did not start:\n{self.log_tail()}")
-            time.sleep(_POLL_SECONDS)
+    @property
+    def was_killed(self) -> bool:
+        """Tell whether it ended because somebody killed it."""
+        return self.child is not None and self.child.poll() == -signal.SIGKILL
+
+    @property
+    def gave_up(self) -> bool:
+        """Tell whether it ended by itself and did not come back, or did so again and again."""
+        ended = self.pid is None and not self.restart_at and not self.was_killed
+        return ended or self.failures >= _HOPELESS
+
+    def is_ready(self) -> bool:
+        """Tell whether it runs and does its work."""
+        return self.pid is not None and (self.ready is None or self.ready())
 
     def log_tail(self, lines: int = 15) -> str:
         """Return the last lines of its log."""
@@ -115,8 +125,7 @@ class Process:
         What was killed from outside after it had begun did not fail: it comes back at once,
         however often that happens.
         """
-        killed = self.child is not None and self.child.returncode == -signal.SIGKILL
-        if killed and moment - self.started_at > _KILLED_SECONDS:
+        if self.was_killed and moment - self.started_at > _KILLED_SECONDS:
             return _BACKOFF_SECONDS[0]
         pause = _BACKOFF_SECONDS[min(self.failures, len(_BACKOFF_SECONDS) - 1)]
         self.failures += 1
@@ -145,14 +154,55 @@ class Supervisor:
     def __init__(self, *, log: Log, on_change: Callable[[], None]) -> None:
         self.processes: list[Process] = []
         self.log = log
-        self.on_change = on_change
+        self._tell_change = on_change
         self.stopping = False
+        self.deaths = 0
 
     def start(self, process: Process, *, seconds: float = 120.0) -> None:
         """Start a process and wait until it is ready."""
         self.begin(process)
-        process.wait_until_ready(seconds)
+        self.wait_until_ready(process, seconds=seconds)
         self.on_change()
+
+    def wait_until_ready(self, process: Process, *, seconds: float = 120.0) -> None:
+        """Return once it is ready, and start again what is killed meanwhile.
+
+        Raises ProcessFailed with the end of its log when it ended by itself, or takes too long.
+        """
+        deadline = time.monotonic() + seconds
+        while not process.is_ready():
+            if process.gave_up or time.monotonic() > deadline:
+                raise ProcessFailed(f"{process.name} did not start:\n{process.log_tail()}")
+            self.look_after_all()
+            time.sleep(_POLL_SECONDS)
+
+    def attend(self, child: subprocess.Popen[Any]) -> int:
+        """Wait for a command to end, and start again what dies meanwhile; return its exit code."""
+        while child.poll() is None:
+            self.look_after_all()
+            time.sleep(_POLL_SECONDS)
+        return int(child.returncode)
+
+    def persist(self, action: Callable[[], None]) -> None:
+        """Do what needs the processes; again when it failed while they died, else once more.
+
+        A session of the database may have been killed, which resets all of its sessions.
+        """
+        calm = 0
+        for attempt in range(1, _ATTEMPTS + 1):
+            deaths = self.deaths
+            try:
+                action()
+                return
+            except ProcessFailed as error:
+                time.sleep(_POLL_SECONDS)  # whatever broke it is dead by now
+                self.look_after_all()
+                calm += self.deaths == deaths
+                if calm > 1 or attempt == _ATTEMPTS:
+                    raise
+                self.log(f"{str(error).partition(':')[0]}; trying again")
+                for process in self.processes:
+                    self.wait_until_ready(process)
 
     def begin(self, process: Process) -> None:
         """Start a process without waiting for it."""
@@ -175,9 +225,20 @@ class Supervisor:
     def run(self) -> None:
         """Restart what dies, with growing pauses, until a stop is requested."""
         while not self.stopping:
-            for process in self.processes:
-                self._look_after(process)
+            self.look_after_all()
             time.sleep(_POLL_SECONDS)
+
+    def look_after_all(self) -> None:
+        """Start again what is dead and had its pause."""
+        for process in self.processes:
+            self._look_after(process)
+
+    def on_change(self) -> None:
+        """Tell that a pid changed; what can't be noted, as on a full disk, ends nothing."""
+        try:
+            self._tell_change()
+        except OSError as error:
+            self.log(f"The change of a process could not be noted: {error}")
 
     def _look_after(self, process: Process) -> None:
         moment = time.monotonic()
@@ -189,19 +250,34 @@ class Supervisor:
             code = process.child.returncode if process.child else None
             pause = process.pause_before_restart(moment)
             process.restart_at = moment + pause
+            self.deaths += 1
             process.kill_remains()
             self.log(f"{process.name} ended with {code}; starting it again in {pause:g} s")
         elif moment >= process.restart_at:
-            process.restart_at = 0.0
+            self._start_again(process, moment)
+
+    def _start_again(self, process: Process, moment: float) -> None:
+        try:
             if process.clear is not None:
                 process.clear()
             process.start()
-            self.log(f"{process.name} is back as process {process.pid}")
-            self.on_change()
+        except OSError as error:  # a full disk, no more processes: that may pass
+            process.restart_at = moment + process.pause_before_restart(moment)
+            self.log(f"{process.name} can't be started: {error}")
+            return
+        process.restart_at = 0.0
+        self.log(f"{process.name} is back as process {process.pid}")
+        self.on_change()
 
     def stop(self) -> None:
-        """Stop everything, last started first; servers outlive what uses them."""
-        for process in reversed(self.processes):
+        """Stop what uses the servers all at once, then the servers, last started first."""
+        users = [process for process in self.processes if process.role not in SERVERS]
+        for process in users:
             process.ask_to_stop()
+        for process in users:
             process.finish()
+        for process in reversed(self.processes):
+            if process.role in SERVERS:
+                process.ask_to_stop()
+                process.finish()
         self.on_change()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from healthcloud.runtime import local
 
@@ -17,5 +17,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, **options: object) -> None:
         """Ask the supervisor to stop and wait for it."""
-        stopped = local.stop_supervisor(Path(settings.HOME).resolve())
+        try:
+            stopped = local.stop_supervisor(Path(settings.HOME).resolve())
+        except local.StillRunning as error:
+            raise CommandError(str(error)) from error
         self.stdout.write("HealthCloud has stopped." if stopped else "HealthCloud is not running.")

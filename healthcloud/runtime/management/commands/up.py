@@ -1,5 +1,6 @@
 """Start the whole platform on this machine and keep it running."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -42,8 +43,9 @@ class Command(BaseCommand):
         begun = time.monotonic()
 
         def log(line: str) -> None:
-            self.stdout.write(f"[{time.monotonic() - begun:6.1f} s] {line}")
-            self.stdout.flush()
+            with contextlib.suppress(OSError):  # on a full disk nothing is told, and all goes on
+                self.stdout.write(f"[{time.monotonic() - begun:6.1f} s] {line}")
+                self.stdout.flush()
 
         try:
             lock = local.lock_home(home)
@@ -54,14 +56,14 @@ class Command(BaseCommand):
 
     def _run(self, home: Path, log: Log, *, demo: bool) -> None:
         stop_leftovers(home)
-        local.update_state(home, ready=False)
+        local.update_state(home, ready=False, supervisor=os.getpid())
         platform = LocalPlatform(home, dict(os.environ), log=log)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, _interrupt)
         try:
             platform.start()
             if demo:
-                self._demo(platform)
+                platform.demonstrate()
             local.update_state(home, ready=True)
             log(f"Ready: {platform.base_url}/studio/  (Ctrl-C stops everything)")
             for name in (signal.SIGTERM, signal.SIGINT):
@@ -73,17 +75,9 @@ class Command(BaseCommand):
             log("Interrupted while starting")
         finally:
             log("Stopping")
-            local.update_state(home, ready=False)
+            with contextlib.suppress(OSError):
+                local.update_state(home, ready=False)
             platform.supervisor.stop()
-
-    def _demo(self, platform: LocalPlatform) -> None:
-        """Run the demonstration in a process of its own, its output passed through."""
-        manage = Path(settings.BASE_DIR) / "manage.py"
-        finished = subprocess.run(
-            [sys.executable, str(manage), "demo"], env=platform.environment, check=False
-        )
-        if finished.returncode:
-            raise ProcessFailed("The demonstration failed; what it printed above says where.")
 
     def _detach(self, home: Path, *, demo: bool) -> None:
         if pid := local.supervisor_pid(home):
@@ -91,9 +85,9 @@ class Command(BaseCommand):
             return
         log_path = home / "log" / "up.log"
         log_path.parent.mkdir(parents=True, exist_ok=True)
-        local.update_state(home, ready=False)
+        log_path.write_bytes(b"")
         arguments = [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), "up"]
-        with log_path.open("wb") as log:
+        with log_path.open("ab") as log:
             child = subprocess.Popen(
                 arguments if demo else [*arguments, "--no-demo"],
                 stdin=subprocess.DEVNULL,
@@ -102,13 +96,21 @@ class Command(BaseCommand):
                 start_new_session=True,
             )
         deadline = time.monotonic() + _DETACHED_SECONDS
-        while not local.read_state(home).get("ready"):
+        while not _is_ready(home, child.pid):
+            if child.poll() is not None and (pid := local.supervisor_pid(home)):
+                self.stdout.write(f"HealthCloud already runs as process {pid}.")  # it was quicker
+                return
             if child.poll() is not None or time.monotonic() > deadline:
                 raise CommandError(
                     f"HealthCloud did not start:\n{log_path.read_text('utf-8')[-3000:]}"
                 )
             time.sleep(0.2)
         self.stdout.write(log_path.read_text("utf-8"))
+
+
+def _is_ready(home: Path, supervisor: int) -> bool:
+    state = local.read_state(home)
+    return bool(state.get("ready")) and state.get("supervisor") == supervisor
 
 
 def _interrupt(*_: object) -> None:
