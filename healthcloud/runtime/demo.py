@@ -14,7 +14,7 @@ from typing import Final
 
 from healthcloud.actors import SYSTEM
 from healthcloud.api.principal import ALL_SCOPES
-from healthcloud.http import OutboundClient, Response, client
+from healthcloud.http import OutboundClient, OutboundError, Response, client
 from healthcloud.organizations.models import Environment, Organization, Project, User
 from healthcloud.organizations.services import create_api_key, create_organization, create_project
 
@@ -275,7 +275,11 @@ class Demonstration:
             "Authorization": f"Bearer {self.access.sandbox_key}",
             "HealthCloud-Project": self.access.project_id,
         }
-        return self.http.request(method, f"{self.base_url}/v1/{path}", headers=headers, json=body)
+        address = f"{self.base_url}/v1/{path}"
+        try:
+            return self.http.request(method, address, headers=headers, json=body)
+        except OutboundError as error:
+            raise DemonstrationFailed(f"{method} /v1/{path}: {error}") from error
 
     def _check(self, answer: Response, call: str) -> Json:
         if not answer.ok:

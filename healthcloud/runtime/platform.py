@@ -21,6 +21,7 @@ from healthcloud.runtime.embedded import (
     ServerCommand,
     secret_file,
 )
+from healthcloud.runtime.lifetime import ends_with_parent
 from healthcloud.runtime.ports import is_free
 from healthcloud.runtime.supervisor import Log, Process, ProcessFailed, Ready, Supervisor
 
@@ -110,6 +111,7 @@ class LocalPlatform:
                 env=self.environment,
                 stdout=None if shown else output,
                 stderr=None if shown else subprocess.STDOUT,
+                preexec_fn=ends_with_parent(),
             )
             try:
                 code = self.supervisor.attend(child)

@@ -5,21 +5,18 @@ On Linux every child asks the kernel for a signal when the supervisor dies, so t
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from healthcloud.runtime.embedded import ServerCommand
+from healthcloud.runtime.lifetime import ends_with_parent
 
-_PR_SET_PDEATHSIG: Final = 1
 _BACKOFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_SECONDS: Final = 60.0
 _KILLED_SECONDS: Final = 1.0
@@ -77,7 +74,7 @@ class Process:
                 start_new_session=True,
                 user=self.command.account,
                 cwd="/" if self.command.account else None,
-                preexec_fn=partial(_die_with_parent, self.stop_signal),
+                preexec_fn=ends_with_parent(self.stop_signal),
             )
         self.started_at = time.monotonic()
 
@@ -136,12 +133,6 @@ class Process:
         if self.child is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.child.pid, signal.SIGKILL)
-
-
-def _die_with_parent(stop_signal: signal.Signals) -> None:
-    """Run in the child before exec: tie its life to the supervisor's (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(stop_signal))
 
 
 class Supervisor:
