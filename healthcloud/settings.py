@@ -391,6 +391,8 @@ WORKER_PROCESSES = env_int("HEALTHCLOUD_WORKERS", default=2)
 WEB_THREADS = env_int("HEALTHCLOUD_WEB_THREADS", default=8)
 # How many requests to webhooks each worker process makes at once, beside its other work.
 WEBHOOK_THREADS = env_int("HEALTHCLOUD_WEBHOOK_THREADS", default=8)
+# How many steps that call out (and deployments, agents) each worker process has going at once.
+STEP_THREADS = env_int("HEALTHCLOUD_STEP_THREADS", default=16)
 # Connections with which a web process answers plain FHIR requests without a thread; 0: none.
 WEB_CONNECTIONS = env_int("HEALTHCLOUD_WEB_CONNECTIONS", default=6)
 # Streams and websockets that one key (or person) may hold open in each web process.

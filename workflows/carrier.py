@@ -10,7 +10,14 @@ from django.utils import timezone
 
 from healthcloud.events.doorbell import say_after_commit
 from healthcloud.ledger.claims import finish_with_commit, in_other_hands
-from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome, RetryAt, Settled
+from healthcloud.ledger.handlers import (
+    ClaimedWork,
+    Done,
+    LeaseLost,
+    Outcome,
+    RetryAt,
+    Settled,
+)
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from workflows import caching, ending, lanes, tracing
 from workflows.definition import Definition
@@ -32,12 +39,11 @@ from workflows.engine import (
     decide,
 )
 from workflows.journal import Journal, RunEnded
-from workflows.limits import StepTimedOut, time_limit
 from workflows.models import Lane, LaneStatus, Run, RunStatus, StepRun, StepStatus, fan_out_id
 from workflows.pauses import until_next
 from workflows.sitting import Overtaken, Sitting
 from workflows.steps import Call, Outside, effect_of
-from workflows.steps.errors import StepFailed, step_error, too_slow
+from workflows.steps.errors import StepFailed, step_error
 from workflows.steps.escalation import escalate
 from workflows.steps.registry import Tells, Waits
 from workflows.telling import ending as ending_event
@@ -94,15 +100,15 @@ class Carrier:
                     failed = {**failure, "step": failing.id if failing else None}
                     return self.finish(RunStatus.FAILED, error=failed)
                 case Execute():
-                    self.execute(action)
-                case FanOut():
-                    self.fan_out(action)
+                    outcome = self.execute(action)
+                    if outcome is not None:
+                        return outcome
                 case _:
                     self.put_down(action)
 
     # --- what is only noted -------------------------------------------------------------------
 
-    def put_down(self, action: Record | Open | Advance | Escalate) -> None:
+    def put_down(self, action: Record | Open | Advance | Escalate | FanOut) -> None:
         """Note what needs no effect outside the run's own rows."""
         match action:
             case Record():
@@ -113,6 +119,8 @@ class Carrier:
                 self.advance(action)
             case Escalate():
                 self.escalate(action)
+            case FanOut():
+                self.fan_out(action)
 
     def record(self, record: Record) -> None:
         """Note a step that needed no effect, or whose waiting is over."""
@@ -195,27 +203,33 @@ class Carrier:
 
     # --- effects ------------------------------------------------------------------------------
 
-    def execute(self, action: Execute) -> None:
-        """Do an effect and commit its result with all that was noted before."""
+    def execute(self, action: Execute) -> Outcome | None:
+        """Do an effect and commit its result with all that was noted before.
+
+        Answers the outcome of this turn where the run goes on in another thread.
+        """
         effect = effect_of(action.step.kind)
+        assert not isinstance(effect, Outside)  # `workflows.reaching` does those
         if self.closing and not isinstance(effect, Tells):
             self.commit()  # an effect that fails would undo what was ended with it
         call = self.call(action)
-        row = self.journal.begin(
-            action.step, action.attempt, action.arguments, call.now, action.iteration
-        )
+        row = self.begin(action, call)
         if action.step.cache is not None and self.reuse(action, row):
-            return
+            return None
         with tracing.step(self.run, action, call.now):
             if isinstance(effect, Waits):
                 self.wait(effect, call, row, action)
-            elif isinstance(effect, Outside):
-                self.outside(effect, call, row, action)
             elif isinstance(effect, Tells):
                 self.tell(effect, call, row, action)
             else:
                 self.inside(lambda: effect(call), row, action)
         self.work.lease.progress()
+        return None
+
+    def begin(self, action: Execute, call: Call) -> StepRun:
+        return self.journal.begin(
+            action.step, action.attempt, action.arguments, call.now, action.iteration
+        )
 
     def call(self, action: Execute) -> Call:
         key = action.key
@@ -271,31 +285,6 @@ class Carrier:
         self.commit(after=lambda: lanes.begin(self.journal.holder, action, identifier))
         self.state.steps[action.key] = StepState("waiting", action.attempt, waiting=waiting)
         self.work.lease.progress()
-
-    def outside(self, effect: Outside, call: Call, row: StepRun, action: Execute) -> None:
-        """Commit that the attempt begins, call out without a transaction, commit the result."""
-        self.commit()
-        limit = action.step.timeout
-        try:
-            with time_limit(limit):
-                prepared = effect.execute(call)
-        except StepTimedOut:
-            self.fail(row, action, too_slow(limit))
-            return
-        except Exception as error:
-            self.fail(row, action, step_error(error))
-            return
-        if limit is not None and (self.clock() - call.now).total_seconds() > limit:
-            failure = too_slow(limit)
-            effect.abandon(call, prepared, TimeoutError(failure.message))
-            self.fail(row, action, failure)
-            return
-        self.inside(
-            lambda: effect.commit(call, prepared),
-            row,
-            action,
-            refused=lambda error: effect.abandon(call, prepared, error),
-        )
 
     def tell(self, effect: Tells, call: Call, row: StepRun, action: Execute) -> None:
         """Note an event and that its step is done; both are written with the next commit."""

@@ -100,11 +100,11 @@ class Desk(Carrier):
             raise HandOver
         self.record(action)
 
-    def execute(self, action: Execute) -> None:
+    def execute(self, action: Execute) -> Outcome | None:
         """Note the event of a step; a worker does all else."""
         if not isinstance(effect_of(action.step.kind), Tells):
             raise HandOver
-        super().execute(action)
+        return super().execute(action)
 
     def enter(self) -> None:
         """Stay in the scope in which the run is started."""

@@ -16,20 +16,20 @@ from healthcloud.events.models import Event
 from healthcloud.events.services import announce_after_commit, recording
 from healthcloud.tenancy.scope import execute
 from workflows import lanes, step_rows
-from workflows.carrier import Carrier
 from workflows.engine import FanOut, FanOutState, StepState, Waiting
 from workflows.in_place import Desk, HandOver, Patience
 from workflows.journal import MAX_RUN_BYTES, Journal
 from workflows.lanes import Holder
 from workflows.models import StepRun, fan_out_id
 from workflows.published import are_plain
+from workflows.reaching import ReachingCarrier
 
 SECONDS: Final = 20.0  # of computing for all items of a step
 _BATCH: Final = 1000
 _Row = TypeVar("_Row", StepRun, Event)
 
 
-class RunCarrier(Carrier):
+class RunCarrier(ReachingCarrier):
     """Carries a run or lane for a worker, and the items that need no worker of their own."""
 
     def fan_out(self, action: FanOut) -> None:

@@ -6,12 +6,14 @@ the run to the next one, which finds in the rows how far it came.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from django.utils import timezone
 
-from healthcloud.ledger.handlers import ClaimedWork, Done, LeaseLost, Outcome
+from healthcloud.ledger.handlers import ClaimedWork, Done, Elsewhere, LeaseLost, Outcome
 from healthcloud.tenancy.scope import tenant_scope
 from workflows import lanes
 from workflows.carrier import Clock
@@ -57,32 +59,59 @@ def _carry(work: ClaimedWork, read: Read, seize: Read) -> Outcome:
         return timezone.now() + ahead
 
     try:
-        return _sit(work, clock, read)
+        return _sit(work, clock, read, seize)
     except Overtaken:  # who held it before committed once more, after we had read
-        return _sit(work, clock, seize)
+        return _sit(work, clock, seize, seize)
 
 
-def _sit(work: ClaimedWork, clock: Clock, read: Read) -> Outcome:
+def _sit(work: ClaimedWork, clock: Clock, read: Read, seize: Read) -> Outcome:
     sitting = Sitting(work.scope)
-    try:
+
+    def go() -> Outcome:
         sitting.enter()
         holder = read(work, clock())
         if holder is None:
             sitting.commit()
             return Done()
-        run = holder.run
-        definition = version_of(work.scope.schema, run.version_id).definition
-        place = holder.place
-        kind = definition.at(place.path).kind if definition and place else ""
-        loops = definition is None or definition.loops_in(place.path if place else "")
-        journal = Journal.open(holder, actor_of(run), work.token, kind, loops=loops)
-        state = journal.state(work.scope, clock())
-        return RunCarrier(work, sitting, journal, state, definition, clock).go()
+        return _carrier(work, sitting, holder, clock).go()
+
+    outcome = _seated(sitting, go)
+    if isinstance(outcome, Elsewhere):
+        alone = replace(work, aside=None)
+        return Elsewhere(partial(_go_on, alone, sitting, outcome.rest, clock, seize))
+    return outcome
+
+
+def _go_on(
+    work: ClaimedWork, sitting: Sitting, rest: Callable[[], Outcome], clock: Clock, seize: Read
+) -> Outcome:
+    """Carry on in another thread what was begun in one."""
+    try:
+        return _seated(sitting, rest)
+    except Overtaken:
+        return _sit(work, clock, seize, seize)
+
+
+def _seated(sitting: Sitting, go: Callable[[], Outcome]) -> Outcome:
+    try:
+        return go()
     except RunEnded:
         return Done()
     except BaseException as error:
         sitting.undo(error)
         raise
+
+
+def _carrier(work: ClaimedWork, sitting: Sitting, holder: Holder, clock: Clock) -> RunCarrier:
+    """Read how far a run or lane came."""
+    run = holder.run
+    definition = version_of(work.scope.schema, run.version_id).definition
+    place = holder.place
+    kind = definition.at(place.path).kind if definition and place else ""
+    loops = definition is None or definition.loops_in(place.path if place else "")
+    journal = Journal.open(holder, actor_of(run), work.token, kind, loops=loops)
+    state = journal.state(work.scope, clock())
+    return RunCarrier(work, sitting, journal, state, definition, clock)
 
 
 def find(work: ClaimedWork, now: datetime) -> Holder | None:

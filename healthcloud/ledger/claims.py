@@ -4,7 +4,7 @@ A claim looks at the tenants in turn, beginning after the one served last, so th
 rows of one tenant don't stand before the single row of another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,25 +12,43 @@ from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError, connection
 
-from healthcloud.ledger.handlers import ClaimedWork
+from healthcloud.ledger.handlers import Aside, ClaimedWork
 from healthcloud.tenancy.batch import send_later
 from healthcloud.tenancy.pipeline import NOT_HELD
 from healthcloud.tenancy.scope import Scope, public_scope
 
 _CLAIM: Final = "SELECT * FROM public.ledger_claim(%s, %s, %s, %s, %s)"
+# Answers the work that is ours still, and whether it was renewed: a row that someone has locked
+# just now is not waited for, as the leases of all others would wait with it.
 _EXTEND: Final = """
-UPDATE public.ledger_duework
-   SET lease_until = clock_timestamp() + make_interval(secs => %s),
-       attempts = CASE WHEN %s THEN 1 ELSE attempts END
- WHERE id = %s AND token = %s AND state = 'running'
+WITH asked AS (
+    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::boolean[]) AS a(id, token, progressed)
+), ours AS (
+    SELECT w.id, a.progressed FROM public.ledger_duework w JOIN asked a USING (id, token)
+     WHERE w.state = 'running'
+), free AS (
+    SELECT w.id FROM public.ledger_duework w JOIN asked a USING (id, token)
+     WHERE w.state = 'running' FOR UPDATE OF w SKIP LOCKED
+), renewed AS (
+    UPDATE public.ledger_duework w
+       SET lease_until = clock_timestamp() + make_interval(secs => %s),
+           attempts = CASE WHEN ours.progressed THEN 1 ELSE attempts END
+      FROM free JOIN ours USING (id) WHERE w.id = free.id
+    RETURNING w.id
+)
+SELECT ours.id, EXISTS (SELECT FROM renewed WHERE renewed.id = ours.id) FROM ours
 """
 _FINISH: Final = "SELECT public.ledger_finish(%s, %s)"
 _FINISH_OR_FAIL: Final = """
 SELECT again, public.must_hold((again IS NOT NULL)::int) FROM public.ledger_finish(%s, %s) AS again
 """
+_MOVE_OR_FAIL: Final = """
+SELECT public.must_hold(public.ledger_move(%s, %s, %s, %s)::int)
+"""
 _RELEASE: Final = """
 UPDATE public.ledger_duework
    SET state = 'ready', due_at = LEAST(rung_at, %s), lease_until = NULL, rung_at = NULL,
+       queue = coalesce(%s, queue),
        attempts = CASE WHEN %s = '' THEN 0 ELSE attempts END, last_error = %s
  WHERE id = %s AND token = %s AND state = 'running'
 RETURNING due_at <= clock_timestamp()
@@ -62,8 +80,13 @@ class Terms:
     ahead: timedelta = timedelta(0)
 
 
-def claim(queue: str, *, after: str, terms: Terms) -> ClaimedWork | None:
-    """Take the next due work of `queue`, beginning with the tenant that follows `after`."""
+def claim(
+    queue: str, *, after: str, terms: Terms, aside: Aside | None = None
+) -> ClaimedWork | None:
+    """Take the next due work of `queue`, beginning with the tenant that follows `after`.
+
+    `aside` are the threads that the work may go on in when it comes to what mostly waits.
+    """
     seconds = terms.lease.total_seconds()
     ahead = terms.ahead.total_seconds()
     with connection.cursor() as cursor:
@@ -72,12 +95,20 @@ def claim(queue: str, *, after: str, terms: Terms) -> ClaimedWork | None:
     if row is None:
         return None
     work_id, *owner, kind, ref, token, attempt, now, more = row
-    return ClaimedWork(work_id, Scope(*owner), kind, ref, token, attempt, now, more)
+    return ClaimedWork(work_id, Scope(*owner), kind, ref, token, attempt, now, more, aside)
 
 
-def extend(work: ClaimedWork, *, lease: timedelta, progressed: bool) -> bool:
-    """Renew the lease; False means that the work is no longer ours."""
-    return _change(_EXTEND, (lease.total_seconds(), progressed, work.id, work.token))
+def extend(asked: Sequence[tuple[ClaimedWork, bool]], *, lease: timedelta) -> dict[int, bool]:
+    """Renew the leases of work, each with whether it has progressed; what is missing is not ours.
+
+    Answers by id whether the lease was renewed; it is not where the row is locked just now.
+    """
+    ids = [work.id for work, _ in asked]
+    tokens = [work.token for work, _ in asked]
+    progress = [progressed for _, progressed in asked]
+    with connection.cursor() as cursor:
+        cursor.execute(_EXTEND, (ids, tokens, progress, lease.total_seconds()))
+        return dict(cursor.fetchall())
 
 
 def finish(work: ClaimedWork) -> bool | None:
@@ -101,15 +132,29 @@ def finish_with_commit(work: ClaimedWork, then: Callable[[bool], object]) -> Non
     send_later(_FINISH_OR_FAIL, (work.id, work.token), then=lambda rows: then(rows[0][0]))
 
 
+def move_with_commit(work: ClaimedWork, queue: str, *, keep: bool) -> None:
+    """Put the work into another queue together with the open transaction.
+
+    With `keep` it stays ours, else whoever works on that queue may claim it. Called inside the
+    tenant's scope; the transaction fails as that of `finish_with_commit` does.
+    """
+    send_later(_MOVE_OR_FAIL, (work.id, work.token, queue, keep))
+
+
 def in_other_hands(error: DatabaseError) -> bool:
     """Say whether a transaction failed because someone else holds the work or its row."""
     return getattr(error.__cause__, "sqlstate", None) == NOT_HELD
 
 
-def release(work: ClaimedWork, *, due_at: datetime | None, error: str) -> bool | None:
-    """Put the work back until `due_at`; return whether it is due already, None if not ours."""
+def release(
+    work: ClaimedWork, *, due_at: datetime | None, error: str, queue: str | None = None
+) -> bool | None:
+    """Put the work back until `due_at`; return whether it is due already, None if not ours.
+
+    With a `queue` it waits there, wherever it was done.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_RELEASE, (due_at, error, error[:200], work.id, work.token))
+        cursor.execute(_RELEASE, (due_at, queue, error, error[:200], work.id, work.token))
         row = cursor.fetchone()
     return None if row is None else bool(row[0])
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from healthcloud.ledger.models import Queue
 from healthcloud.tenancy.scope import Scope
@@ -35,12 +36,25 @@ class Lease:
         self.progressed = True
 
 
+class Aside(Protocol):
+    """Threads beside the one that claimed the work, for what mostly waits."""
+
+    queue: str  # that the threads work off by themselves
+
+    def reserve(self) -> bool:
+        """Keep a thread free for the caller, who answers `Elsewhere` or lets it go."""
+
+    def let_go(self) -> None:
+        """Give a thread back that was reserved and is not needed."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimedWork:
     """Work that this process holds: whose it is, what it is, and the token that fences it.
 
     `attempt` counts from 1 and starts again after progress; `now` is the database's clock;
-    `more` says whether anything else was due in its queue.
+    `more` says whether anything else was due in its queue. Work without an `aside` is done to its
+    end where it is.
     """
 
     id: int
@@ -51,6 +65,7 @@ class ClaimedWork:
     attempt: int
     now: datetime
     more: bool = True
+    aside: Aside | None = field(default=None, compare=False)
     lease: Lease = field(default_factory=Lease, compare=False)
 
 
@@ -84,7 +99,14 @@ class GiveUp:
     error: str
 
 
-Outcome = Done | Settled | RetryAt | GiveUp
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The thread that was reserved does the `rest`, which answers the outcome."""
+
+    rest: "Callable[[], Outcome]"
+
+
+Outcome = Done | Settled | RetryAt | GiveUp | Elsewhere
 Handler = Callable[[ClaimedWork], Outcome]
 DeathHandler = Callable[[ClaimedWork, str], None]
 

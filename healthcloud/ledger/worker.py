@@ -1,14 +1,18 @@
 """The worker loop: claim what is due, run its handler, settle the outcome, until nothing is due.
 
-Webhooks are worked off by threads beside it (`ledger.hands`).
+What mostly waits (webhooks, calls of vendors) is done by threads beside it (`ledger.hands`).
 """
 
 import logging
+import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache, partial
 
 from django.conf import settings
 from django.db import connection
@@ -19,6 +23,7 @@ from healthcloud.ledger.claims import Terms
 from healthcloud.ledger.handlers import (
     ClaimedWork,
     Done,
+    Elsewhere,
     GiveUp,
     LeaseLost,
     Outcome,
@@ -53,14 +58,15 @@ def drain(
     Then stays awake for `linger` seconds after the last piece, and does what it is called for.
     Stops after `limit` pieces or `seconds`, and then rings for another worker, so that no task
     of the broker gets long. Errors of handlers are retried with backoff, never raised. With
-    `beside` webhooks are done by threads that go on when this returns, and are not counted.
+    `beside` what mostly waits is done by threads that go on when this returns, and not counted.
     """
     terms = _terms()
     claims.bound_idle_transactions(terms.lease)
     with Heartbeat(terms.lease) as heartbeat:
         shift = _Shift(terms, heartbeat, limit, time.monotonic() + seconds, stopping)
         if beside:
-            shift.hands = hands(_lend_a_hand)
+            own = hands(_lend_a_hand)
+            shift.use({queue: own[queue] for queue in queues if queue in own})
         shift.work_off(queues)
         if linger:
             with wake.Watch(queues) as watch:
@@ -77,19 +83,46 @@ def drain(
     return shift.done
 
 
-def _lend_a_hand(queue: str, more: Callable[[], None]) -> None:
-    """Work off one queue in a thread of its own; `more` calls another one when there is more."""
+def _lend_a_hand(own: Hands) -> None:
+    """Work off a queue in a thread of its own; calls another one when there is more."""
     terms = _terms()
     claims.bound_idle_transactions(terms.lease)
-    with Heartbeat(terms.lease) as heartbeat:
-        while not _leaving.is_set() and (work := _claim([queue], terms)) is not None:
-            if work.more:
-                more()
-            heartbeat.watch(work)
-            try:
-                _settle(work, _outcome(work))
-            finally:
-                heartbeat.watch(None)
+    while not _leaving.is_set():
+        # The last free hands are for tenants that keep few of them busy.
+        cap = min(terms.tenant_cap, own.share) if own.crowded else terms.tenant_cap
+        work = _claim([own.queue], replace(terms, tenant_cap=cap))
+        if work is None:
+            return
+        if work.more:
+            own.call()
+        with _watched(work, terms):
+            _settle(work, _outcome(work))
+
+
+def _finish_aside(work: ClaimedWork, rest: Callable[[], Outcome]) -> None:
+    """Do the rest of a piece of work that another thread claimed."""
+    claims.bound_idle_transactions(_terms().lease)
+    with _watched(work, _terms()):
+        _settle(work, _outcome(work, rest))
+
+
+@contextmanager
+def _watched(work: ClaimedWork, terms: Terms) -> Iterator[None]:
+    """Renew the lease of work that a hand does, with the heartbeat that all hands share."""
+    heartbeat = _heartbeat(terms.lease)
+    heartbeat.watch(work)
+    try:
+        yield
+    finally:
+        heartbeat.leave(work)
+
+
+@lru_cache(maxsize=1)
+def _heartbeat(lease: timedelta) -> Heartbeat:
+    return Heartbeat(lease)
+
+
+os.register_at_fork(after_in_child=_heartbeat.cache_clear)
 
 
 class _Shift:
@@ -109,7 +142,13 @@ class _Shift:
         self.until = until
         self.stopping = stopping
         self.hands: dict[str, Hands] = {}
+        self.aside: Hands | None = None
         self.done = 0
+
+    def use(self, found: dict[str, Hands]) -> None:
+        """Let threads work off their queues, and take what comes to a call to the outside."""
+        self.hands = found
+        self.aside = found.get(Queue.AGENTS)
 
     def over(self) -> bool:
         """Say whether the time is up or enough is done, so that another has to go on."""
@@ -117,12 +156,13 @@ class _Shift:
 
     def work_off(self, queues: Sequence[str]) -> None:
         """Do what is due, some of each queue in turn, until nothing is."""
-        for queue in queues:
-            if queue in self.hands:
-                self.hands[queue].call()
+        aside = [self.hands[queue] for queue in queues if queue in self.hands]
         busy = [queue for queue in queues if queue not in self.hands]
-        while busy:
+        while busy or aside:
+            for hand in aside:
+                hand.call()
             busy = [queue for queue in busy if self._stint(queue)]
+            aside = aside if busy else []
 
     def listen(self, watch: wake.Watch, linger: float) -> None:
         """Do what we are called for, until for a while nobody calls."""
@@ -142,7 +182,7 @@ class _Shift:
         for _ in range(_STINT):
             if self._ends():
                 return False
-            work = _claim([queue], self.terms)
+            work = _claim([queue], self.terms, self.aside)
             if work is None:
                 return False
             self.done += 1
@@ -154,9 +194,13 @@ class _Shift:
         """Do a piece of work; return whether it is due again."""
         self.heartbeat.watch(work)
         try:
-            return _settle(work, _outcome(work))
+            outcome = _outcome(work)
+            if isinstance(outcome, Elsewhere) and self.aside is not None:
+                self.aside.lend(partial(_finish_aside, work, outcome.rest))
+                return False
+            return _settle(work, outcome)
         finally:
-            self.heartbeat.watch(None)
+            self.heartbeat.leave(work)
 
     def _ends(self) -> bool:
         return self.over() or self.stopping()
@@ -193,21 +237,23 @@ def _terms() -> Terms:
     )
 
 
-def _claim(queues: Sequence[str], terms: Terms) -> ClaimedWork | None:
+def _claim(queues: Sequence[str], terms: Terms, aside: Hands | None = None) -> ClaimedWork | None:
     for queue in queues:
-        work = claims.claim(queue, after=_served.get(queue, ""), terms=terms)
+        work = claims.claim(queue, after=_served.get(queue, ""), terms=terms, aside=aside)
         if work is not None:
             _served[queue] = work.scope.environment_id
             return work
     return None
 
 
-def _outcome(work: ClaimedWork, *, raising: bool = False) -> Outcome | None:
-    """Run the handler; None means that the work is no longer ours."""
+def _outcome(
+    work: ClaimedWork, rest: Callable[[], Outcome] | None = None, *, raising: bool = False
+) -> Outcome | None:
+    """Run the handler, or the rest of it; None means that the work is no longer ours."""
     if work.attempt > _max_attempts(work.kind):
         return GiveUp("worker_lost")
     try:
-        return handlers.lookup(work.kind).run(work)
+        return rest() if rest is not None else handlers.lookup(work.kind).run(work)
     except LeaseLost:
         logger.info("lease lost", extra=_ids(work))
         return None
@@ -228,7 +274,8 @@ def _settle(work: ClaimedWork, outcome: Outcome | None) -> bool:
         case RetryAt(error=error) if error and work.attempt >= _max_attempts(work.kind):
             _give_up(work, error)
         case RetryAt(due_at=due_at, error=error):
-            return claims.release(work, due_at=due_at, error=error) is True
+            queue = _queue_of(work.kind)
+            return claims.release(work, due_at=due_at, error=error, queue=queue) is True
         case GiveUp(error=error):
             _give_up(work, error)
         case Settled(again=again):
@@ -253,6 +300,13 @@ def _max_attempts(kind: str) -> int:
         return handlers.lookup(kind).max_attempts
     except handlers.UnknownKind:
         return handlers.MAX_ATTEMPTS
+
+
+def _queue_of(kind: str) -> str | None:
+    try:
+        return handlers.lookup(kind).queue
+    except handlers.UnknownKind:
+        return None
 
 
 def _log_failure(work: ClaimedWork, error: Exception) -> None:

@@ -33,7 +33,6 @@ _PRIVATE: Final = Path("/var/lib/healthcloud")
 _SETTINGS: Final[dict[str, str]] = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "max_connections": "200",
     "max_locks_per_transaction": "1024",
     "shared_buffers": "256MB",
     "effective_cache_size": "1GB",
@@ -191,9 +190,12 @@ class EmbeddedPostgres:
     `durable=False` is for tests: data may be lost with the machine, never within a run.
     """
 
-    def __init__(self, home: Path, *, port: int, durable: bool = True) -> None:
+    def __init__(
+        self, home: Path, *, port: int, durable: bool = True, connections: int = 200
+    ) -> None:
         self.home = server_home(home)
         self.port = port
+        self.connections = connections
         self.durable = durable
         self.account = account_for_servers()
         self.binaries = postgres_binaries(self.home)
@@ -262,7 +264,7 @@ class EmbeddedPostgres:
 
     def command(self) -> ServerCommand:
         """Return the command that runs the server in the foreground."""
-        chosen = {**_SETTINGS, "port": str(self.port)}
+        chosen = {**_SETTINGS, "port": str(self.port), "max_connections": str(self.connections)}
         if not self.durable:
             chosen |= _WITHOUT_DURABILITY
         options = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]

@@ -36,6 +36,13 @@ class PortTaken(RuntimeError):
     """Something else listens on the port of the web server."""
 
 
+def _most_connections() -> int:
+    """Return how many sessions all processes of this machine may have at once, and some more."""
+    worker = 4 + settings.STEP_THREADS + settings.WEBHOOK_THREADS
+    web = 4 + settings.WEB_THREADS + settings.WEB_CONNECTIONS
+    return max(200, 100 + web + worker * settings.WORKER_PROCESSES)
+
+
 class LocalPlatform:
     """Starts and supervises database, cache, web, worker, scheduler and simulators.
 
@@ -140,7 +147,8 @@ class LocalPlatform:
         if "DATABASE_URL" in self.environment:
             self.log("PostgreSQL: using DATABASE_URL")
             return
-        server = EmbeddedPostgres(self.home, port=local.remembered_port(self.home, "postgres"))
+        port = local.remembered_port(self.home, "postgres")
+        server = EmbeddedPostgres(self.home, port=port, connections=_most_connections())
         self.environment["DATABASE_URL"] = server.url()
 
         def start() -> None:

@@ -126,7 +126,7 @@ def test_the_token_of_a_lost_lease_settles_nothing(riverside_scope: Scope) -> No
     stale = claim()
     expire_leases()
     fresh = claim()
-    assert not claims.extend(stale, lease=TERMS.lease, progressed=False)
+    assert claims.extend([(stale, False)], lease=TERMS.lease) == {}
     assert claims.finish(stale) is None
     assert claims.release(stale, due_at=timezone.now(), error="x") is None
     assert not claims.bury(stale, error="x")
@@ -196,7 +196,7 @@ def test_progress_forgets_failures(riverside_scope: Scope) -> None:
     expire_leases()
     work = claim()
     assert work.attempt == 2
-    assert claims.extend(work, lease=TERMS.lease, progressed=True)
+    assert claims.extend([(work, True)], lease=TERMS.lease) == {work.id: True}
     assert DueWork.objects.get().attempts == 1
 
 

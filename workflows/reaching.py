@@ -1,0 +1,113 @@
+"""Steps that call out: they mostly wait for an answer, so they hold no worker process.
+
+A worker's main thread commits that the attempt begins and gives the run to a thread beside it,
+which calls out and carries the run on. The main thread goes on with other runs.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from healthcloud.ledger.claims import move_with_commit
+from healthcloud.ledger.doorbell import ring_after_commit
+from healthcloud.ledger.handlers import Elsewhere, Outcome, Settled
+from workflows import tracing
+from workflows.carrier import Carrier
+from workflows.engine import Execute
+from workflows.limits import StepTimedOut, time_limit
+from workflows.models import StepRun
+from workflows.steps import Call, Outside, effect_of
+from workflows.steps.errors import step_error, too_slow
+
+
+class ReachingCarrier(Carrier):
+    """Carries a run or lane, and calls out where its steps say so."""
+
+    def execute(self, action: Execute) -> Outcome | None:
+        """Do an effect, outside or of our own rows; answer the outcome where the turn ends."""
+        effect = effect_of(action.step.kind)
+        if isinstance(effect, Outside):
+            return self.reach_out(effect, action)
+        return super().execute(action)
+
+    def reach_out(self, effect: Outside, action: Execute) -> Outcome | None:
+        """Call out, in a thread beside where there is one: an answer may take long.
+
+        Commits that the attempt begins, calls without a transaction, commits the result. When all
+        threads are taken the run moves to their queue, before the attempt begins.
+        """
+        aside = self.work.aside
+        if aside is None:
+            self.call_out(effect, action)
+            return None
+        if not aside.reserve():
+            self.commit(after=lambda: self.move(aside.queue, keep=False))
+            return Settled()
+        try:
+            call, row = self.set_out(action)
+            if row is not None:
+                self.commit(after=lambda: self.move(aside.queue, keep=True))
+        except BaseException:
+            aside.let_go()
+            raise
+        if row is None:
+            aside.let_go()
+            return None
+        self.work = replace(self.work, aside=None)
+        return Elsewhere(partial(self.go_on, effect, call, row, action))
+
+    def move(self, queue: str, *, keep: bool) -> None:
+        """Move the run's due work, in the open transaction."""
+        move_with_commit(self.work, queue, keep=keep)
+        if not keep:
+            ring_after_commit(queue)
+
+    def set_out(self, action: Execute) -> tuple[Call, StepRun | None]:
+        """Note that the attempt begins; no row when what is kept of an earlier one will do."""
+        if self.closing:
+            self.commit()
+        call = self.call(action)
+        row = self.begin(action, call)
+        if action.step.cache is not None and self.reuse(action, row):
+            return call, None
+        return call, row
+
+    def call_out(self, effect: Outside, action: Execute) -> None:
+        """Do an effect that calls out where we are."""
+        call, row = self.set_out(action)
+        if row is not None:
+            self.commit()
+            self.outside(effect, call, row, action)
+
+    def go_on(self, effect: Outside, call: Call, row: StepRun, action: Execute) -> Outcome:
+        """Call out and carry the run on, in the thread that was reserved for it."""
+        self.outside(effect, call, row, action)
+        return self.go()
+
+    def outside(self, effect: Outside, call: Call, row: StepRun, action: Execute) -> None:
+        """Call out without a transaction, and commit the result."""
+        with tracing.step(self.run, action, call.now):
+            self.ask_outside(effect, call, row, action)
+        self.work.lease.progress()
+
+    def ask_outside(self, effect: Outside, call: Call, row: StepRun, action: Execute) -> None:
+        limit = action.step.timeout
+        try:
+            with time_limit(limit):
+                prepared = effect.execute(call)
+        except StepTimedOut:
+            self.fail(row, action, too_slow(limit))
+            return
+        except Exception as error:
+            self.fail(row, action, step_error(error))
+            return
+        if limit is not None and (self.clock() - call.now).total_seconds() > limit:
+            failure = too_slow(limit)
+            effect.abandon(call, prepared, TimeoutError(failure.message))
+            self.fail(row, action, failure)
+            return
+        self.inside(
+            lambda: effect.commit(call, prepared),
+            row,
+            action,
+            refused=lambda error: effect.abandon(call, prepared, error),
+        )
