@@ -63,10 +63,10 @@ class StandIn:
 
 def _stand_in(queues: list[str], hostname: str, over: Any) -> None:  # noqa: ANN401  # billiard's
     """Be a process of the worker's pool without Celery's tasks."""
+    from celery import current_app
     from celery.concurrency.prefork import process_initializer
 
-    from healthcloud.celery import app
-
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # of Celery's proxy
     process_initializer(app, hostname)
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
