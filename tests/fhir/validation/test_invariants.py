@@ -551,6 +551,20 @@ def test_a_rule_that_trips_over_a_wrong_shape_says_nothing():
     assert ("invariant", "Observation.value") in codes  # qty-3, in the same answer
 
 
+@pytest.mark.parametrize("meta", [[{}], "x", None, {"versionId": [1]}])
+def test_a_sound_bundle_bears_entries_of_a_wrong_shape(meta):
+    entry = {"fullUrl": "http://x.org/Patient/1", "resource": {**patient(), "id": "1"}}
+    entry["resource"]["meta"] = meta
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [entry]}
+    assert validate(bundle)[0].expression.startswith("Bundle.entry[0].resource.meta")
+
+
+def test_a_profile_with_an_empty_snapshot_is_refused():
+    broken = {**profile(), "snapshot": {"element": []}}
+    expressions = [issue.expression for issue in validate(broken)]
+    assert expressions == ["StructureDefinition.snapshot.element"]
+
+
 def test_every_invariant_of_r4_has_a_rule():
     assert set(unwritten_invariants()) == set()
 

@@ -19,6 +19,18 @@ IN_OTHERS = {
         "type": "collection",
         "entry": [{"resource": {"resourceType": "Basic", "code": {"text": "x"}}}, inner],
     },
+    "an entry with a fullUrl": lambda inner: {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"fullUrl": "urn:uuid:7b9ea2cf-bdfc-460f-b7a0-49f70201e177", **inner}],
+    },
+    "a document": lambda inner: {
+        "resourceType": "Bundle",
+        "type": "document",
+        "identifier": {"system": "urn:x", "value": "1"},
+        "timestamp": "2026-01-01T00:00:00Z",
+        "entry": [{"fullUrl": "urn:uuid:7b9ea2cf-bdfc-460f-b7a0-49f70201e177", **inner}],
+    },
     "a parameter": lambda inner: {
         "resourceType": "Parameters",
         "parameter": [{"name": "a", "part": [{"name": "b", **inner}]}],
