@@ -113,15 +113,16 @@ def history(
 def read_options(query: Mapping[str, str]) -> HistoryOptions:
     """Return `_since`, `_at`, `_count`, `_sort` and the position of the page.
 
-    Raises SearchRefused for a value that can't be read.
+    `_summary=count` is a page without entries. Raises SearchRefused for a value that can't be read.
     """
     sort = query.get("_sort", "-_lastUpdated")
     if sort not in {"-_lastUpdated", "_lastUpdated"}:
         raise SearchRefused("A history is sorted by -_lastUpdated or _lastUpdated.", param="_sort")
+    count = min(_whole(query.get("_count"), "_count", 50), MAX_COUNT)
     return {
         "since": _moment(query.get("_since"), "_since"),
         "at": _period(query.get("_at"), "_at"),
-        "count": min(_whole(query.get("_count"), "_count", 50), MAX_COUNT),
+        "count": 0 if query.get("_summary") == "count" else count,
         "after": _whole(query.get("_after"), "_after", 0) or None,
         "oldest_first": sort == "_lastUpdated",
         "listed": query.get("_list"),

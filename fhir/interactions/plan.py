@@ -67,6 +67,8 @@ class Plan:
     """Position of the entry that each of them stands for."""
     answers: dict[int, Answer] = field(default_factory=dict)
     """Answers by position."""
+    deleted: set[tuple[str, str]] = field(default_factory=set)
+    """What the transaction deletes, which comes before all else."""
 
     def name(self, entry: Entry, reference: str) -> None:
         """Let the entry's full URL stand for a reference, and its old `Type/id` too."""
@@ -81,6 +83,13 @@ class Plan:
         condition = condition_of(entry)
         assert condition is not None
         return only(entry.resource_type, self.matches[condition])
+
+    def remaining(self, condition: Condition) -> list[StoredResource]:
+        """Return what a condition matches once the deletes are done."""
+        found = self.matches[condition]
+        if not self.deleted:
+            return found
+        return [one for one in found if (condition[0], one.id) not in self.deleted]
 
 
 def make_plan(entries: list[Entry], write: Write, now: datetime) -> Plan:
@@ -118,19 +127,26 @@ def _find_matches(entries: list[Entry], plan: Plan) -> None:
     """Lock the conditions of all entries, and search for them and for those of references."""
     requests: dict[Condition, SearchRequest] = {}
     keys: set[int] = set()
+    enough = 2 + _most_deletes(entries)
     for entry in entries:
         with naming(entry):
             condition = condition_of(entry)
             if condition is not None:
-                limit = most_deleted() + 1 if entry.method == "DELETE" else 2
+                limit = max(enough, most_deleted() + 1) if entry.method == "DELETE" else enough
                 requests[condition] = read_condition(*condition, limit=limit)
                 keys.add(lock_key(*condition))
             for reference in _references_of(entry):
                 if reference not in requests:
-                    requests[reference] = read_condition(*reference)
+                    requests[reference] = read_condition(*reference, limit=enough)
     lock_conditions(keys)
     pages = first_pages(list(requests.values()), now=plan.now)
     plan.matches = dict(zip(requests, pages, strict=True))
+
+
+def _most_deletes(entries: list[Entry]) -> int:
+    """Return how many of the matches of a condition the transaction may delete itself."""
+    deletes = (entry for entry in entries if entry.method == "DELETE")
+    return sum(1 if entry.id is not None else most_deleted() for entry in deletes)
 
 
 def _references_of(entry: Entry) -> Iterable[Condition]:
@@ -181,7 +197,7 @@ def _identify_create(entry: Entry, plan: Plan) -> None:
         if earlier != entry.position and earlier in plan.keys:
             plan.name(entry, "/".join(plan.keys[earlier]))
             return
-        existing = plan.match(entry)
+        existing = only(entry.resource_type, plan.remaining(condition))
         if existing is not None:
             plan.name(entry, existing.reference)
             plan.answers[entry.position] = answer_written(existing)
@@ -232,6 +248,7 @@ def _identify_delete(entry: Entry, plan: Plan) -> None:
     if entry.id is not None:
         check_id(entry.id)
         plan.keys[entry.position] = (entry.resource_type, entry.id)
+        plan.deleted.add((entry.resource_type, entry.id))
         return
     found = plan.matches[(entry.resource_type, entry.query)]
     refuse_too_many(entry.resource_type, found)
@@ -242,6 +259,7 @@ def _identify_delete(entry: Entry, plan: Plan) -> None:
     for match in found:
         one = entry if len(found) == 1 else replace(entry, position=-1 - len(plan.more))
         plan.keys[one.position] = (entry.resource_type, match.id)
+        plan.deleted.add((entry.resource_type, match.id))
         if one is not entry:
             plan.more.append(one)
             plan.origins[one.position] = entry.position
@@ -275,7 +293,7 @@ def _resolve_conditional(entry: Entry, plan: Plan) -> None:
         if name in plan.targets:
             continue
         creator = plan.found.get(normal(condition))
-        matches = plan.matches[condition]
+        matches = plan.remaining(condition)
         if creator in plan.keys and not matches:
             plan.targets[name] = "/".join(plan.keys[creator])
         else:

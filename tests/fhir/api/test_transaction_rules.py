@@ -168,6 +168,32 @@ PARAMETERS = {
 }
 
 
+@pytest.mark.parametrize("by", ["id", "condition"])
+def test_a_condition_does_not_match_what_the_transaction_deletes(
+    alice_client: APIClient, by: str
+) -> None:
+    person = {**PATIENT, "identifier": [{"system": "urn:o", "value": by}]}
+    condition = f"identifier=urn:o|{by}"
+    old = alice_client.post("/v1/fhir/Patient", person, format="json").json()["id"]
+    create = entry("POST", "Patient", person, ifNoneExist=condition)
+    referring = observation(f"Patient?{condition}")
+    gone = old if by == "id" else None
+    delete = entry("DELETE", f"Patient/{gone}" if gone else f"Patient?{condition}")
+    found = answers(
+        alice_client, "transaction", [create, entry("POST", "Observation", referring), delete]
+    )
+    assert [e["response"]["status"] for e in found] == [
+        "201 Created",
+        "201 Created",
+        "204 No Content",
+    ]
+    new = found[0]["resource"]["id"]
+    assert new != old
+    assert found[1]["resource"]["subject"]["reference"] == f"Patient/{new}"
+    assert alice_client.get(f"/v1/fhir/Patient/{old}").status_code == 410
+    assert alice_client.get(f"/v1/fhir/Patient/{new}").status_code == 200
+
+
 @pytest.mark.parametrize("kind", ["batch", "transaction"])
 def test_patches_are_entries_too(alice_client: APIClient, kind: str) -> None:
     send(alice_client, "transaction", [
