@@ -21,13 +21,14 @@ def searchset(
     request = result.request
     base = base or own_base().rstrip("/")
     address = address or f"{base}/{request.resource_type}"
-    entries = [_found(match, _part(match, request), base, b"match") for match in result.entries]
-    entries += [
-        _found(
-            other, subset_of_included(other, request.summary, request.elements), base, b"include"
-        )
-        for other in result.included
-    ]
+    if request.summary or request.elements:
+        entries = [_found(match, _part(match, request), base, b"match") for match in result.entries]
+        entries += [
+            _found(other, _part_of_included(other, request), base, b"include")
+            for other in result.included
+        ]
+    else:
+        entries = _whole(result.entries, base, b"match") + _whole(result.included, base, b"include")
     if result.ignored or result.notes:
         outcome = orjson.dumps(warnings(result.ignored, result.notes))
         entries.append(b'{"resource":' + outcome + b',"search":{"mode":"outcome"}}')
@@ -38,6 +39,19 @@ def _part(match: StoredResource, request: SearchRequest) -> bytes:
     return subset(
         match.resource_type, match.content, summary=request.summary, elements=request.elements
     )
+
+
+def _part_of_included(other: StoredResource, request: SearchRequest) -> bytes:
+    return subset_of_included(other, request.summary, request.elements)
+
+
+def _whole(resources: Sequence[StoredResource], base: str, mode: bytes) -> list[bytes]:
+    """Return the entries of resources as they are stored."""
+    tail = b',"search":{"mode":"%s"}}' % mode
+    return [
+        f'{{"fullUrl":"{base}/{found.reference}","resource":'.encode() + found.content + tail
+        for found in resources
+    ]
 
 
 def _links(result: SearchResult, address: str) -> list[tuple[str, str]]:

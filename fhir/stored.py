@@ -9,7 +9,7 @@ import orjson
 from fhir.documents import JsonObject
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)  # never changed; a frozen one takes five times as long to make
 class StoredResource:
     """One version of a resource.
 

@@ -36,10 +36,14 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """A search whose plan is fixed: its rows gathered by an index, or probed one by one."""
+    """A search whose plan is fixed: its rows gathered by an index, or probed one by one.
+
+    `of_one_patient` says that all matches are of one patient, whose index has them by date.
+    """
 
     gather: Clause
     probe: Clause
+    of_one_patient: bool = False
 
 
 def anchored(
@@ -54,7 +58,11 @@ def anchored(
     parts = [way.gather if way.kind == leading else masked(way.probe) for way in known]
     of_type = context.of_type(alias, resource_type)
     limits = masked(of_type) if leading == "token" else of_type
-    return Anchored(all_of([limits, *parts]), all_of([masked(way.probe) for way in known]))
+    return Anchored(
+        all_of([limits, *parts]),
+        all_of([masked(way.probe) for way in known]),
+        of_one_patient=any(way.gather.sql == f"{alias}.patient = %s::bigint" for way in known),
+    )
 
 
 def _leading(kinds: Sequence[Kind]) -> Kind | None:
@@ -86,7 +94,7 @@ def _parameter(criterion: ParameterCriterion, alias: str, context: SearchContext
     clause = condition(criterion, alias, context)
     if clause.sql.startswith(f"{alias}.tokens "):
         return _same("token", clause)
-    if clause.sql.startswith((f"{alias}.rid = ANY(", f"{alias}.patient = ANY(")):
+    if clause.sql.startswith((f"{alias}.rid = ", f"{alias}.patient = ")):
         return _same("row", clause)
     if criterion.parameter.type == "string" and criterion.modifier in _STRINGS:
         return _string(clause, alias)

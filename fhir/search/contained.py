@@ -31,7 +31,7 @@ _HOLDERS: Final = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ContainedResource(StoredResource):
     """A contained resource: its address is that of its container and a fragment."""
 

@@ -7,6 +7,7 @@ None of the three depends on what the planner of the database believes. `docs/de
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from fhir.search.anchors import Anchored
@@ -26,86 +27,21 @@ _FEWER: Final = 5  # where each row is asked for other rows
 _MOST: Final = "%s::integer"
 
 
-@dataclass(slots=True)
-class _Page:
-    """The pieces of a statement, and the parameters of those that were used, in their order."""
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the text of a statement depends on: its pieces as SQL, without any value.
 
-    request: SearchRequest
-    found: Anchored
-    of_type: Clause
-    keys: Sequence[Order]
-    params: list[object]
+    `steps` is how many rows are walked at most, 0 where no index leads through them in their order.
+    """
 
-    def use(self, clause: Clause) -> str:
-        self.params += clause.params
-        return clause.sql
-
-    def most(self) -> str:
-        self.params.append(self.request.count + 1)
-        return _MOST
-
-    def selected(self) -> str:
-        """Return the sort keys as columns."""
-        return ", ".join(
-            f"{self.use(key.expression)} AS key_{number}" for number, key in enumerate(self.keys)
-        )
-
-    def beyond(self) -> str:
-        """Return the condition that a row lies beyond the cursor."""
-        if not self.request.cursor:
-            return "true"
-        return f"({self.use(after(self.request.cursor, self.keys))})"
-
-    def order(self, prefix: str = "") -> str:
-        """Return the order by the selected keys and the row's number."""
-        last = self.keys[-1]
-        by = [f"{prefix}key_{number}{_direction(key)}" for number, key in enumerate(self.keys)]
-        return ", ".join([*by, f"{prefix}pk{_direction(last)}"])
-
-    # --- the three ways -----------------------------------------------------------------------
-
-    def few(self) -> str:
-        """Return the first FEW matches, in no order."""
-        return (
-            f"few AS MATERIALIZED (SELECT r.pk, {self.selected()} FROM fhir_resource r"
-            f" WHERE {self.use(self.found.gather)} AND {self.beyond()} LIMIT {FEW})"
-        )
-
-    def few_sorted(self) -> str:
-        names = "".join(f", f.key_{number}" for number in range(len(self.keys)))
-        return (
-            f"(SELECT {COLUMNS}{names}, (SELECT count(*) FROM few) FROM"
-            f" (SELECT * FROM few WHERE (SELECT count(*) FROM few) < {FEW}"
-            f" ORDER BY {self.order()} LIMIT {self.most()}) f"
-            f" JOIN fhir_resource r ON r.pk = f.pk ORDER BY {self.order('f.')})"
-        )
-
-    def walk(self, *, counted: bool) -> str:
-        """Return a page that is read in its order, or less of it where that takes too many rows."""
-        [key] = self.keys
-        steps = next(steps for most, steps in _STEPS if self.request.count <= most)
-        steps //= _FEWER if "(SELECT true " in self.found.probe.sql else 1
-        by = f"{key.expression.sql}{_direction(key)}, r.pk{_direction(key)}"
-        return (
-            f"walk AS MATERIALIZED (SELECT {COLUMNS}, {key.expression.sql} AS key_0 FROM"
-            f" (SELECT r.* FROM fhir_resource r WHERE {self.use(self.of_type)}"
-            f" AND {self.beyond()}{_if_many(counted=counted)} ORDER BY {by} LIMIT {steps}) r"
-            f" WHERE {self.use(self.found.probe)} ORDER BY {by} LIMIT {self.most()})"
-        )
-
-    def walked(self, *, counted: bool) -> str:
-        count = f", {FEW}::bigint" if counted else ""
-        return f"(SELECT walk.*{count} FROM walk WHERE (SELECT count(*) FROM walk) = {self.most()})"
-
-    def all_sorted(self, *, counted: bool, walks: bool) -> str:
-        count = f", {FEW}::bigint" if counted else ""
-        sql = (
-            f"(SELECT {COLUMNS}, {self.selected()}{count} FROM fhir_resource r"
-            f" WHERE {self.use(self.found.gather)} AND {self.beyond()}{_if_many(counted=counted)}"
-        )
-        if walks:
-            sql += f" AND (SELECT count(*) FROM walk) < {self.most()}"
-        return f"{sql} ORDER BY {self.order()} LIMIT {self.most()})"
+    gather: str
+    probe: str
+    of_type: str
+    beyond: str
+    keys: tuple[tuple[str, bool], ...]
+    """Expressions of the order, and whether they fall."""
+    steps: int
+    counted: bool
 
 
 def fixed_page_statement(
@@ -120,24 +56,132 @@ def fixed_page_statement(
     keys = orders(request, context)
     if is_before(request.cursor):
         keys = backwards(keys)
-    page = _Page(request, found, context.of_type("r", request.resource_type), keys, [])
-    walks = len(keys) == 1 and keys[0].expression.sql in _WALKED
-    tables = [page.few()] if counted else []
-    tables += [page.walk(counted=counted)] if walks else []
-    parts = [page.few_sorted()] if counted else []
-    parts += [page.walked(counted=counted)] if walks else []
-    parts.append(page.all_sorted(counted=counted, walks=walks))
+    beyond = after(request.cursor, keys) if request.cursor else Clause("true")
+    of_type = context.of_type("r", request.resource_type)
+    shape = _Shape(
+        *(found.gather.sql, found.probe.sql, of_type.sql, beyond.sql),
+        keys=tuple((key.expression.sql, key.descending) for key in keys),
+        steps=_steps(request, found, keys),
+        counted=counted,
+    )
+    values = tuple(value for key in keys for value in key.expression.params)
+    most = request.count + 1
+    gathered = (*values, *found.gather.params, *beyond.params)
+    params: list[object] = [*gathered] if counted else []
+    if shape.steps:
+        params += (*of_type.params, *beyond.params, *found.probe.params, most)
+    params += [most] if counted else []
+    params += [most] if shape.steps else []
+    params += (*gathered, *([most] if shape.steps else ()), most)
+    return Statement(_text(shape), params, prepare=True, is_fixed=True)
+
+
+def dated_page_statement(
+    request: SearchRequest, found: Anchored, context: SearchContext
+) -> Statement | None:
+    """Return the statement of a page of one patient's resources by date, read in their order.
+
+    None of any other search.
+    """
+    keys = orders(request, context)
+    if is_before(request.cursor):
+        keys = backwards(keys)
+    if not found.of_one_patient or len(keys) > 1 or keys[0].expression.sql != "r.date_low":
+        return None
+    beyond = after(request.cursor, keys) if request.cursor else Clause("true")
+    order = _direction(keys[0].descending)
+    sql = (
+        f"SELECT {COLUMNS}, r.date_low FROM fhir_resource r WHERE {found.gather.sql}"
+        f" AND ({beyond.sql}) ORDER BY r.date_low{order}, r.pk{order} LIMIT {_MOST}"
+    )
+    params = [*found.gather.params, *beyond.params, request.count + 1]
+    return Statement(sql, params, prepare=True, is_fixed=True)
+
+
+def _steps(request: SearchRequest, found: Anchored, keys: Sequence[Order]) -> int:
+    if len(keys) > 1 or keys[0].expression.sql not in _WALKED:
+        return 0
+    steps = next(steps for most, steps in _STEPS if request.count <= most)
+    return steps // (_FEWER if "(SELECT true " in found.probe.sql else 1)
+
+
+@lru_cache(maxsize=1024)
+def _text(shape: _Shape) -> str:
+    """Return the statement: the ways to read the page, of which one gives rows."""
+    tables = [_few(shape)] if shape.counted else []
+    tables += [_walk(shape)] if shape.steps else []
+    parts = [_few_sorted(shape)] if shape.counted else []
+    if shape.steps:
+        parts.append(
+            f"(SELECT walk.*{_count(shape)} FROM walk WHERE (SELECT count(*) FROM walk) = {_MOST})"
+        )
+    parts.append(_all_sorted(shape))
     head = f"WITH {', '.join(tables)} " if tables else ""
-    sql = head + " UNION ALL ".join(parts)
-    return Statement(sql, page.params, prepare=True, is_fixed=True)
+    return head + " UNION ALL ".join(parts)
 
 
-def _direction(key: Order) -> str:
-    return " DESC" if key.descending else " ASC"
+def _few(shape: _Shape) -> str:
+    """The first FEW matches, in no order."""
+    return (
+        f"few AS MATERIALIZED (SELECT r.pk, {_selected(shape)} FROM fhir_resource r"
+        f" WHERE {shape.gather} AND ({shape.beyond}) LIMIT {FEW})"
+    )
 
 
-def _if_many(*, counted: bool) -> str:
-    return f" AND (SELECT count(*) FROM few) = {FEW}" if counted else ""
+def _few_sorted(shape: _Shape) -> str:
+    names = "".join(f", f.key_{number}" for number in range(len(shape.keys)))
+    return (
+        f"(SELECT {COLUMNS}{names}, (SELECT count(*) FROM few) FROM"
+        f" (SELECT * FROM few WHERE (SELECT count(*) FROM few) < {FEW}"
+        f" ORDER BY {_order(shape)} LIMIT {_MOST}) f"
+        f" JOIN fhir_resource r ON r.pk = f.pk ORDER BY {_order(shape, 'f.')})"
+    )
+
+
+def _walk(shape: _Shape) -> str:
+    """A page that is read in its order, or less of it where that takes too many rows."""
+    [(expression, falls)] = shape.keys
+    by = f"{expression}{_direction(falls)}, r.pk{_direction(falls)}"
+    return (
+        f"walk AS MATERIALIZED (SELECT {COLUMNS}, {expression} AS key_0 FROM"
+        f" (SELECT r.* FROM fhir_resource r WHERE {shape.of_type} AND ({shape.beyond})"
+        f"{_if_many(shape)} ORDER BY {by} LIMIT {shape.steps}) r"
+        f" WHERE {shape.probe} ORDER BY {by} LIMIT {_MOST})"
+    )
+
+
+def _all_sorted(shape: _Shape) -> str:
+    unfilled = f" AND (SELECT count(*) FROM walk) < {_MOST}" if shape.steps else ""
+    return (
+        f"(SELECT {COLUMNS}, {_selected(shape)}{_count(shape)} FROM fhir_resource r"
+        f" WHERE {shape.gather} AND ({shape.beyond}){_if_many(shape)}{unfilled}"
+        f" ORDER BY {_order(shape)} LIMIT {_MOST})"
+    )
+
+
+def _selected(shape: _Shape) -> str:
+    return ", ".join(
+        f"{expression} AS key_{number}" for number, (expression, _) in enumerate(shape.keys)
+    )
+
+
+def _order(shape: _Shape, prefix: str = "") -> str:
+    """Return the order by the selected keys and the row's number."""
+    falling = [falls for _, falls in shape.keys]
+    by = [f"{prefix}key_{number}{_direction(falls)}" for number, falls in enumerate(falling)]
+    return ", ".join([*by, f"{prefix}pk{_direction(falling[-1])}"])
+
+
+def _direction(falls: bool) -> str:
+    return " DESC" if falls else " ASC"
+
+
+def _count(shape: _Shape) -> str:
+    return f", {FEW}::bigint" if shape.counted else ""
+
+
+def _if_many(shape: _Shape) -> str:
+    return f" AND (SELECT count(*) FROM few) = {FEW}" if shape.counted else ""
 
 
 def fixed_total_statement(found: Anchored) -> Statement:

@@ -1,10 +1,13 @@
 """From the text of a query to a SearchRequest. https://hl7.org/fhir/R4/search.html. Pure."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
+from fhir.definitions import SearchParameter, search_parameter
 from fhir.search.criterion import CriterionReader, Lookup
 from fhir.search.errors import SearchRefused, UnknownSearchParameter
 from fhir.search.filters import read_filter
@@ -61,9 +64,34 @@ def parse(
     Raises SearchRefused for values that can't be read, UnsupportedSearch for parts of R4 that
     this server does not do.
     """
+    pairs = parse_pairs(query)
+    if lookup is known_parameter:
+        with suppress(_NotOfficial):
+            return _parsed(resource_type, tuple(pairs), strict)
+    return _parse(resource_type, pairs, strict, lookup)
+
+
+class _NotOfficial(Exception):
+    """A parameter is none of R4's: the project is asked, each time."""
+
+
+def _official(resource_type: str, code: str) -> SearchParameter:
+    found = search_parameter(resource_type, code)
+    if found is None:
+        raise _NotOfficial
+    return found
+
+
+@lru_cache(maxsize=2048)
+def _parsed(resource_type: str, pairs: Pairs, strict: bool) -> SearchRequest:
+    """Parse a query of R4's own parameters, which are the same for all and for ever."""
+    return _parse(resource_type, pairs, strict, _official)
+
+
+def _parse(resource_type: str, pairs: Pairs, strict: bool, lookup: Lookup) -> SearchRequest:
     reader = CriterionReader(lookup)
     request = SearchRequest(resource_type)
-    for name, value in parse_pairs(query):
+    for name, value in pairs:
         if name in FOREIGN:
             request = replace(request, carried=(*request.carried, (name, value)))
             continue

@@ -12,7 +12,7 @@ from fhir.search.contained import count_contained, find_contained, is_contained_
 from fhir.search.context import SearchContext
 from fhir.search.criterion import TEXTS
 from fhir.search.errors import SearchRefused
-from fhir.search.fixed_pages import fixed_page_statement
+from fhir.search.fixed_pages import dated_page_statement, fixed_page_statement
 from fhir.search.includes import CUT, included
 from fhir.search.many import is_many, remember_many
 from fhir.search.paging import BEFORE, encode_cursor, is_before, query_of
@@ -97,6 +97,9 @@ def _run_one(request: SearchRequest, context: SearchContext) -> tuple[int | None
     fixed = anchored(request.resource_type, request.criteria, "r", context)
     matches = fixed.gather if fixed else matching(request, context)
     wants_page = request.summary != "count"
+    dated = dated_page_statement(request, fixed, context) if fixed and wants_page else None
+    if dated:
+        return _fetch(request, dated, [matches])
     may_be_few = request.criteria and not any(map(_reads_texts, request.criteria))
     if wants_page and may_be_few and not is_many(matches):
         page = (

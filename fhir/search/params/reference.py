@@ -33,6 +33,8 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
         return hierarchy.condition(criterion, names, alias, context)
     if is_promoted(criterion.resource_type, parameter) and all(map(_is_patient, names)):
         wanted = [hashes.hash64(name) for name in names]
+        if len(wanted) == 1:
+            return Clause(f"{alias}.patient = %s::bigint", tuple(wanted))
         return Clause(f"{alias}.patient = ANY(%s::bigint[])", (array(wanted),))
     return has_any_token(alias, [_name_form(name) ^ salt for name in names])
 

@@ -16,8 +16,10 @@ IDS = [f"p{number}" for number in range(7)]
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> Iterator[None]:
     many._many.clear()
+    fixed_pages._text.cache_clear()
     yield
     many._many.clear()
+    fixed_pages._text.cache_clear()
 
 
 @pytest.fixture
