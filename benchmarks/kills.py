@@ -4,8 +4,9 @@
 
 Starts the whole platform in a home of its own, clients that start runs and write resources, a
 webhook receiver, an SSE and a websocket subscriber, and a killer: web, workers and their children,
-scheduler, cache, database and its sessions get SIGKILL, workers are stopped past their lease, the
-broker is flushed. With `--rabbitmq` a RabbitMQ server of its own carries the messages, and is
+scheduler, cache, database and its sessions get SIGKILL, workers, web and database are stopped past
+the lease, the broker is flushed; the supervisor is killed with all that it runs, or asked to stop,
+and started again. With `--rabbitmq` a RabbitMQ server of its own carries the messages, and is
 killed and emptied too. Everything that is asked, answered, heard and killed goes into an operation
 log; afterwards what the API, the events, the FHIR store and the ledger say is written into it
 too, and `benchmarks.storm.checker` compares, from the log alone. Exits with 1 when a rule broke.
@@ -24,7 +25,7 @@ import psycopg
 
 from benchmarks.storm.checker import check, report
 from benchmarks.storm.clients import Crowd
-from benchmarks.storm.collector import collect, recover_webhooks, settle
+from benchmarks.storm.collector import collect, note_usage, recover_webhooks, settle
 from benchmarks.storm.journal import Journal, read
 from benchmarks.storm.killer import Killer
 from benchmarks.storm.platform import Client, Json, Platform
@@ -86,7 +87,9 @@ def prepare(client: Client, outside: Outside) -> dict[str, str]:
     hooks = {}
     for name in ("steady", "flaky"):
         body = {"url": f"{outside.url}/hook/{name}", "types": ["workflow.*", "custom.storm.*"]}
-        hooks[name] = client.ask("POST", "webhooks", body, key=str(uuid.uuid4()))["id"]
+        hook = client.ask("POST", "webhooks", body, key=str(uuid.uuid4()))
+        outside.trust(name, hook["secret"])
+        hooks[name] = hook["id"]
     return hooks
 
 
@@ -103,6 +106,7 @@ def storm(
     after = newest[0]["sequence"] if newest else 0
     listeners = [Listener(name, state, journal, after) for name in ("sse", "websocket")]
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    note_usage(client, journal)
     crowd = Crowd(state, journal, clients=options.clients, pause=options.pause)
     watcher = Watcher(state, journal)
     Killer(

@@ -6,12 +6,13 @@ python -m benchmarks.storm.checker LOG
 import itertools
 import sys
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import jsonschema_rs
 
+from benchmarks.storm.doors import check_doors
+from benchmarks.storm.findings import Findings
 from benchmarks.storm.journal import Entry, read
 from benchmarks.storm.workflows import CALLS, EFFECTS, ENDINGS
 
@@ -21,21 +22,7 @@ TERMINAL = {"workflow.completed": "completed", "workflow.failed": "failed"} | {
 
 _RESTART_SECONDS = 8.0  # what a worker may take to come back on a busy machine
 _WORKERS = {"worker", "worker_child", "pause_worker"}
-_NOBODY = {"workers_all", "database", "backend"}
-
-
-@dataclass
-class Findings:
-    """What is wrong, by the rule that it breaks; and figures."""
-
-    broken: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    figures: dict[str, object] = field(default_factory=dict)
-
-    def must(self, rule: str, holds: object, what: str) -> None:
-        """Put down that a rule was looked at, and where it does not hold."""
-        self.broken.setdefault(rule, [])
-        if not holds:
-            self.broken[rule].append(what)
+_NOBODY = {"workers_all", "database", "backend", "supervisor", "down", "pause_database"}
 
 
 def check(entries: list[Entry], *, lease: float) -> Findings:
@@ -55,6 +42,7 @@ def check(entries: list[Entry], *, lease: float) -> Findings:
     _times(by_op, findings, lease)
     _takeovers(by_op, findings, lease)
     _ledger(by_op, findings)
+    check_doors(by_op, findings)
     return findings
 
 
@@ -143,9 +131,14 @@ def _resources(by_op: dict[str, list[Entry]], findings: Findings) -> None:
 
 def _calls(by_op: dict[str, list[Entry]], findings: Findings) -> None:
     keys: dict[str, set[str]] = defaultdict(set)
+    owners: dict[str, set[str]] = defaultdict(set)
     for entry in by_op["call"]:
+        place = entry["path"].removeprefix("/call/").split("?")[0]
+        owners[entry["key"]].add(place)
         if entry["status"] == 200:
-            keys[entry["path"].removeprefix("/call/").split("?")[0]].add(entry["key"])
+            keys[place].add(entry["key"])
+    for key, places in owners.items():
+        findings.must("a key belongs to one step", key and len(places) == 1, f"{key}: {places}")
     for entry in by_op["run"]:
         run = entry["run"]
         for name in CALLS.get(_kind(run), ()):
@@ -229,11 +222,15 @@ def _webhooks(by_op: dict[str, list[Entry]], findings: Findings) -> None:
         for e in by_op["event"]
         if e["event"]["type"].startswith(("workflow.", "custom.storm."))
     ]
+    for entry in by_op["hook"]:
+        findings.must("a webhook is signed", entry["signed"], f"{entry['hook']} {entry['id']}")
     figures = {}
     for hook, ids in taken.items():
         missing = [event_id for event_id in wanted if event_id not in ids]
         what = f"{hook}: {len(missing)} {missing[:3]}"
         findings.must("a webhook gets every event", not missing, what)
+        unknown = sorted(set(ids) - set(wanted))
+        findings.must("a webhook tells of events that are", not unknown, f"{hook}: {unknown[:3]}")
         figures[hook] = {"events": len(ids), "repeated": sum(ids.values()) - len(ids)}
     findings.figures["webhooks"] = figures
     rows = Counter((e["hook"], e["event"]) for e in by_op["delivery"])

@@ -11,7 +11,10 @@ from benchmarks.storm.journal import Journal
 from benchmarks.storm.platform import Client, Json
 from benchmarks.storm.workflows import SYSTEM
 
-_STEP = ("step_id", "attempt", "status", "iteration", "started_at", "finished_at", "kind")
+_STEP = (
+    *("step_id", "path", "attempt", "status", "iteration"),
+    *("started_at", "finished_at", "kind"),
+)
 OPEN = ["queued", "running", "waiting"]
 
 
@@ -66,21 +69,7 @@ def _pending(client: Client, hook: str) -> int:
 
 def collect(client: Client, journal: Journal, state: Json, *, after: int, since: str) -> None:
     """Write down runs, steps, events, resources with their versions, and what the ledger holds."""
-    for run in client.pages(f"workflows/runs?since={since}"):
-        if not run["workflow_id"].startswith("storm_") and run["workflow_id"] != "uti_screening":
-            continue
-        journal.note("run", run=run)
-        for step in client.pages(f"workflows/runs/{run['id']}/steps"):
-            facts = (
-                "step_id",
-                "attempt",
-                "status",
-                "iteration",
-                "started_at",
-                "finished_at",
-                "kind",
-            )
-            journal.note("step", run=run["id"], **{name: step.get(name) for name in facts})
+    _runs(client, journal, since)
     for kind in client.ask("GET", "event-types")["data"]:
         journal.note("event_type", type=kind["type"], schema=kind["schema"])
     number = after
@@ -94,6 +83,28 @@ def collect(client: Client, journal: Journal, state: Json, *, after: int, since:
         number = rows[-1]["sequence"]
     _resources(client, journal)
     _ledger(journal, state)
+
+
+def _runs(client: Client, journal: Journal, since: str) -> None:
+    """Write down what list, run, steps, timeline, trail and usage say of the runs."""
+    for run in client.pages(f"workflows/runs?since={since}"):
+        if not run["workflow_id"].startswith("storm_") and run["workflow_id"] != "uti_screening":
+            continue
+        journal.note("run", run=run)
+        for step in client.pages(f"workflows/runs/{run['id']}/steps"):
+            journal.note("step", run=run["id"], **{name: step.get(name) for name in _STEP})
+        alone = client.ask("GET", f"workflows/runs/{run['id']}")
+        timeline = client.ask("GET", f"workflows/runs/{run['id']}/timeline")
+        journal.note("door", run=run["id"], alone=alone, timeline=timeline)
+    for noted in client.pages(f"audit-events?action=workflow.run&since={since}"):
+        journal.note("audit", target=noted["target"]["id"])
+    note_usage(client, journal)
+
+
+def note_usage(client: Client, journal: Journal) -> None:
+    """Write down how many runs were counted so far."""
+    days = client.ask("GET", "usage")["data"]
+    journal.note("usage", runs=sum(day["workflow_runs"] for day in days))
 
 
 def _resources(client: Client, journal: Journal) -> None:

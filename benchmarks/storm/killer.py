@@ -1,4 +1,4 @@
-"""What goes wrong: processes killed, paused, caches flushed, at random and with a seed."""
+"""What goes wrong: processes killed, paused, stopped, caches flushed, at random by a seed."""
 
 import os
 import random
@@ -27,6 +27,10 @@ WEIGHTS = {
     "backend": 2,
     "terminate": 4,
     "pause_worker": 3,
+    "pause_web": 2,
+    "pause_database": 1,
+    "supervisor": 1,
+    "down": 1,
     "simulators": 1,
 }
 
@@ -70,6 +74,10 @@ class Killer:
     def strike(self, what: str) -> int:
         """Do one of them; return how many processes it hit."""
         state = self.platform.state
+        if what in {"supervisor", "down"}:
+            return self._all(state, what)
+        if what.startswith("pause_"):
+            return self._pause(what, self.chance.choice(state["pids"][what.removeprefix("pause_")]))
         match what:
             case "flush":
                 redis.Redis.from_url(state["valkey_url"], socket_timeout=2).flushall()
@@ -84,14 +92,22 @@ class Killer:
                 return self._kill(what, self.chance.choice(_children(parent)))
             case "workers_all":
                 return sum([self._kill(what, pid) for pid in state["pids"]["worker"]])
-            case "pause_worker":
-                return self._pause(self.chance.choice(state["pids"]["worker"]))
             case _:
                 return self._kill(what, self.chance.choice(state["pids"][what]))
 
     def _kill(self, what: str, pid: int) -> int:
         os.kill(pid, signal.SIGKILL)
         self.journal.note("kill", what=what, pid=pid)
+        return 1
+
+    def _all(self, state: Json, what: str) -> int:
+        """Kill the supervisor, with which all ends, or ask it to stop; then start again."""
+        if what == "supervisor":
+            self._kill(what, state["supervisor"])
+        else:
+            self.journal.note("kill", what=what)
+            self.platform.stop()
+        self.platform.start()
         return 1
 
     def _broker(self, what: str) -> int:
@@ -118,12 +134,12 @@ class Killer:
                 return 1
         return self._kill(what, pid)
 
-    def _pause(self, pid: int) -> int:
-        """Stop a worker with its children until its lease is over, then wake it."""
+    def _pause(self, what: str, pid: int) -> int:
+        """Stop a process with its children until a lease is over, then wake it."""
         pids = [pid, *_children(pid)]
         for each in pids:
             os.kill(each, signal.SIGSTOP)
-        self.journal.note("kill", what="pause_worker", pid=pid)
+        self.journal.note("kill", what=what, pid=pid)
 
         def wake() -> None:
             for each in pids:
