@@ -208,18 +208,24 @@ def install_definition(
     return create_workflow(definition=definition, actor=actor, now=now, source=source, publish=True)
 
 
-def import_definition(*, definition: Json, actor: Actor, now: datetime) -> Workflow:
+@transaction.atomic
+def import_definition(
+    *, definition: Json, actor: Actor, now: datetime, publish: bool = False
+) -> Workflow:
     """Create a workflow from a document, or replace the draft of the one with its slug.
 
-    Unlike a draft that is being written, a document must be right: raises InvalidDefinition.
+    With `publish` it is the published version then. Unlike a draft that is being written, a
+    document must be right: raises InvalidDefinition.
     """
     parsed, problems = check(definition)
     if parsed is None:
         raise InvalidDefinition(problems)
     project_id, _ = active_project()
     if queries.workflows().filter(project_id=project_id, slug=parsed.slug).exists():
-        return save_draft(slug=parsed.slug, definition=definition, actor=actor, now=now)
-    return create_workflow(definition=definition, actor=actor, now=now)
+        saved = save_draft(slug=parsed.slug, definition=definition, actor=actor, now=now)
+    else:
+        saved = create_workflow(definition=definition, actor=actor, now=now)
+    return publish_draft(slug=saved.slug, actor=actor, now=now) if publish else saved
 
 
 def install_from_asset(*, installed: Installed, actor: Actor, now: datetime) -> None:

@@ -228,6 +228,15 @@ def test_export_and_import_are_the_same_document(
     assert again == document
 
 
+def test_an_import_publishes_where_it_is_asked_to(alice: APIClient) -> None:
+    first = alice.post("/v1/workflows/import", ASKING, format="json").json()
+    body = {**ASKING, "name": "Asking again", "publish": True}
+    second = alice.post("/v1/workflows/import", body, format="json").json()
+    assert (first["published_version"], second["published_version"]) == (None, 1)
+    exported = alice.get("/v1/workflows/asking/export").json()["definition"]
+    assert exported["name"] == "Asking again"
+
+
 def test_a_workflow_without_a_version_cannot_run(alice: APIClient) -> None:
     alice.post("/v1/workflows", ASKING, format="json")
     answer = alice.post("/v1/workflows/run", {"workflow_id": "asking"}, format="json")

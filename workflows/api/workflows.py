@@ -216,11 +216,19 @@ class Import(PlatformView):
 
     @extend_schema(request=DefinitionBody)
     def post(self, request: Request) -> Response:
-        """Create the workflow, or replace the draft of the one with the same slug."""
+        """Create the workflow, or replace the draft of the one with the same slug.
+
+        `publish: true` makes it the published version.
+        """
         body = self.body.get("definition", definition_in(self.body))
         if not isinstance(body, dict):
             raise BadRequest("`definition` is an object.", param="definition")
-        saved = services.import_definition(definition=body, actor=self.actor, now=self.now)
+        saved = services.import_definition(
+            definition=body,
+            publish=self.body.get("publish") is True,
+            actor=self.actor,
+            now=self.now,
+        )
         return Response(represent.workflow_detail(saved), status=201)
 
 
