@@ -91,6 +91,18 @@ class SchemaForm(forms.Form):
             self.add_error(field, f"{message[:1].upper()}{message[1:]}.")
 
 
+class JsonField(forms.JSONField):
+    """JSON; what Python can't read, such as a number of 5,000 digits, is an error of the field."""
+
+    def to_python(self, value: object) -> Any:  # noqa: ANN401  # whatever the JSON says
+        """Return what the text says; raise ValidationError."""
+        try:
+            return super().to_python(value)
+        except (ValueError, RecursionError) as error:
+            text = self.error_messages["invalid"]
+            raise forms.ValidationError(text, code="invalid", params={"value": ""}) from error
+
+
 def credentials_form(
     secrets: Sequence[Any], *, data: Mapping[str, Any] | None = None
 ) -> SchemaForm:
@@ -163,7 +175,7 @@ def _array(spec: Json, common: dict[str, Any]) -> forms.Field:
 
 
 def _object(spec: Json, common: dict[str, Any]) -> forms.Field:
-    return forms.JSONField(widget=forms.Textarea, encoder=json.JSONEncoder, **common)
+    return JsonField(widget=forms.Textarea, encoder=json.JSONEncoder, **common)
 
 
 def _text(spec: Json, common: dict[str, Any]) -> forms.Field:

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from assets.forms import JsonField
 from healthcloud.api.principal import ALL_SCOPES
 from healthcloud.organizations.models import Role, SmartClient
 
@@ -61,7 +62,7 @@ class KeyForm(forms.Form):
         )
 
 
-class OptionalJson(forms.JSONField):
+class OptionalJson(JsonField):
     """JSON that may be left out: an empty field, not `null`."""
 
     def prepare_value(self, value: object) -> str:

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods
 from fhir.consents import heeding
 from healthcloud.actors import Actor
 from healthcloud.api.principal import Principal
-from healthcloud.errors import HealthCloudError, NotFound, Unauthorized
+from healthcloud.errors import BadRequest, HealthCloudError, NotFound, Unauthorized
 from healthcloud.events import numbering
 from healthcloud.organizations import permissions
 from healthcloud.organizations.access import scope_for
@@ -156,6 +156,7 @@ def studio_page(
             **kwargs: object,
         ) -> HttpResponse:
             try:
+                _check_text(request, kwargs)
                 page = open_page(request, organization, environment, project, section)
                 permissions.require(page.principal, needs)
                 with tenant_scope(page.scope) if tenant else nullcontext():
@@ -168,6 +169,13 @@ def studio_page(
         return wrapper
 
     return decorate
+
+
+def _check_text(request: HttpRequest, kwargs: Mapping[str, object]) -> None:
+    """Refuse what no text of the database can hold, wherever it would be looked for."""
+    sent = [text for form in (request.GET, request.POST) for _, v in form.lists() for text in v]
+    if any("\0" in str(text) for text in [*sent, *kwargs.values()]):
+        raise BadRequest("The request holds the character U+0000.")
 
 
 def open_page(

@@ -24,4 +24,5 @@ def page_of(page: Page, rows: QuerySet[Row], *, size: int = SIZE) -> tuple[Seque
 
 
 def _start(text: str) -> int:
-    return min(int(text), DEEPEST) if text.isascii() and text.isdigit() else 0
+    is_number = text.isascii() and text.isdigit() and len(text) < 10
+    return min(int(text), DEEPEST) if is_number else 0

@@ -99,7 +99,7 @@ def create_workflow(
         name=str(definition.get("name") or slug)[:200],
         description=str(definition.get("description") or ""),
         draft=dict(definition),
-        metadata=dict(definition.get("metadata") or {}),
+        metadata=_metadata(definition),
         source=source,
         created_at=now,
         updated_at=now,
@@ -132,7 +132,7 @@ def save_draft(
     workflow.draft = dict(definition)
     workflow.name = str(definition.get("name") or slug)[:200]
     workflow.description = str(definition.get("description") or "")
-    workflow.metadata = dict(definition.get("metadata") or {})
+    workflow.metadata = _metadata(definition)
     workflow.revision += 1
     workflow.updated_at = now
     workflow.save()
@@ -258,6 +258,14 @@ def _point_to(workflow: Workflow, number: int, actor: Actor, now: datetime) -> W
         now=now,
     )
     return workflow
+
+
+def _metadata(definition: Json) -> dict[str, object]:
+    """Return what is kept beside a draft, which may have every other problem."""
+    found = definition.get("metadata") or {}
+    if not isinstance(found, Mapping):
+        raise ValidationFailed("`metadata` is an object of text pairs.", param="metadata")
+    return dict(found)
 
 
 def _slug(definition: Json) -> str:

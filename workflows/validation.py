@@ -75,7 +75,8 @@ class _Visit:
         self.unreadable = unreadable
         self.all = {step.id: step for step in definition.walk()}
         self.names = {step.path: step.id for step in definition.walk()}
-        self.input_names = list(definition.input_schema.get("properties") or {})
+        properties = definition.input_schema.get("properties")
+        self.input_names = list(properties) if isinstance(properties, Mapping) else []
         self.closed_input = definition.input_schema.get("additionalProperties") is False
         self.before: set[str] = set()
         self.certain: set[str] = set()

@@ -55,7 +55,8 @@ def paginate(
 def requested_limit(request: Request) -> int:
     """Return the query's `limit`, 20 without one; raise BadRequest outside 1 to 100."""
     text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MAXIMUM_LIMIT:
+    is_number = text.isascii() and text.isdigit() and len(text) < 10
+    if is_number and 1 <= int(text) <= MAXIMUM_LIMIT:
         return int(text)
     raise BadRequest(f"`limit` is a number from 1 to {MAXIMUM_LIMIT}.", param="limit")
 

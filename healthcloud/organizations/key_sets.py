@@ -6,6 +6,7 @@ https://hl7.org/fhir/smart-app-launch/client-confidential-asymmetric.html#regist
 """
 
 import email.utils
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -69,6 +70,8 @@ def check_key_source(
 def check_jwks(value: object) -> dict[str, Any]:
     """Return a set of public keys for RS384 or ES384; raise ValidationFailed."""
     found = value.get("keys") if isinstance(value, Mapping) else None
+    if "\\u0000" in json.dumps(value):
+        raise ValidationFailed("The keys hold the character U+0000.", param="jwks")
     if not isinstance(found, list) or not 0 < len(found) <= MAX_KEYS:
         raise ValidationFailed(
             f'Send {{"keys": […]}} with 1 to {MAX_KEYS} public keys.', param="jwks"

@@ -76,9 +76,10 @@ def start(page: Page, deployment_id: str) -> HttpResponse:
 def rollback(page: Page, deployment_id: str) -> HttpResponse:
     """Go back to an earlier release."""
     number = page.request.POST.get("number", "")
+    is_number = number.isascii() and number.isdigit() and len(number) < 10
     services.rollback(
         deployment_id=deployment_id,
-        number=int(number) if number.isascii() and number.isdigit() else None,
+        number=int(number) if is_number else None,
         actor=page.actor,
         now=page.now,
     )

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 
 from fhir import search, store
-from fhir.definitions import resource_types
+from fhir.definitions import is_resource_type, resource_types
 from fhir.search import SearchResult
 from fhir.stored import StoredResource
 from healthcloud.errors import BadRequest
@@ -202,6 +202,8 @@ def lab_row(series: LabSeries) -> dict[str, Any]:
 def find_resources(page: Page) -> HttpResponse:
     """Turn the form's type and query into an address."""
     kind = page.request.GET.get("type", "Patient")
+    if not is_resource_type(kind):
+        raise BadRequest(f"`{kind[:80]}` is no resource type.", param="type")
     query = page.request.GET.get("query", "")
     return redirect(
         page.url("resources", kind) + ("?" + urlencode({"query": query}) if query else "")
@@ -212,7 +214,7 @@ def find_resources(page: Page) -> HttpResponse:
 def find_reference(page: Page) -> HttpResponse:
     """Go to the resource that a reference such as `Observation/x/_history/2` names."""
     parts = page.request.GET.get("reference", "").split("/")
-    if len(parts) < 2:
+    if len(parts) < 2 or not all(parts[:2]):
         return page.redirect("records")
     version = f"?version={parts[3]}" if len(parts) == 4 else ""
     return redirect(page.url("resource", parts[0], parts[1]) + version)
@@ -243,7 +245,7 @@ def resource(page: Page, resource_type: str, resource_id: str) -> HttpResponse:
     """Show one resource, at a version when the URL names one."""
     asked = page.request.GET.get("version", "")
     entries = store.history(resource_type=resource_type, id=resource_id, count=50).entries
-    if asked.isascii() and asked.isdigit():
+    if asked.isascii() and asked.isdigit() and len(asked) < 10:
         stored = store.vread(resource_type=resource_type, id=resource_id, version=int(asked))
     else:
         stored = store.read(resource_type=resource_type, id=resource_id)

@@ -1,6 +1,8 @@
 """Workflows: the list, one as an outline of its steps, and the form that runs it."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Avg, Count, F, Q
 from django.http import HttpResponse
@@ -11,9 +13,11 @@ from studio.calls import ApiCall
 from studio.page import Page, studio_page
 from studio.views.first_steps import some_patients
 from workflows import parsing, queries, runs
+from workflows.inputs import SchemaError, check_schema
 from workflows.models import Run, RunStatus, Workflow
 
 RECENT = timedelta(days=7)
+_NO_RUNS: dict[str, object] = {"count": None, "success_rate": None, "mean": None}
 
 
 @studio_page("workflows", needs="workflow.read")
@@ -22,7 +26,7 @@ def workflows(page: Page) -> HttpResponse:
     counts = {row["workflow_id"]: row for row in recent_counts(page)}
     latest = {run.workflow_id: run for run in latest_runs()}
     rows = [
-        {"workflow": found, "last": latest.get(found.id), **counts.get(found.id, {})}
+        {"workflow": found, "last": latest.get(found.id), **counts.get(found.id, _NO_RUNS)}
         for found in queries.workflows().order_by("name", "id")
     ]
     return page.render("studio/workflows/list.html", {"rows": rows})
@@ -73,7 +77,7 @@ def context_of(page: Page, found: Workflow, form: SchemaForm | None = None) -> d
     if found.published_number is not None:
         source = queries.version(found).definition
     parsed = parsing.parse(source)
-    schema = source.get("input_schema") or {}
+    schema = _input_schema(source)
     given = {
         name: page.request.GET[name]
         for name in schema.get("properties", {})
@@ -94,6 +98,16 @@ def context_of(page: Page, found: Workflow, form: SchemaForm | None = None) -> d
         "can_promote": page.is_sandbox and page.can("workflow.write"),
         "call": ApiCall("POST", "/v1/workflows/run", {"workflow_id": found.slug, "input": example}),
     }
+
+
+def _input_schema(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema that the form is made of, an empty one for a draft that has none yet."""
+    schema = definition.get("input_schema") or {}
+    try:
+        check_schema(schema)
+    except SchemaError:
+        return {}
+    return dict(schema) if isinstance(schema, Mapping) else {}
 
 
 def suggest_patients(form: SchemaForm) -> SchemaForm:

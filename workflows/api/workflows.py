@@ -196,16 +196,12 @@ class Export(PlatformView):
     project_required = frozenset({"GET"})
 
     def get(self, request: Request, slug: str) -> Response:
-        """Return the published definition (`?version=2` another), as import takes it."""
+        """Return the published definition (`?version=2` or `draft` another), as import takes it."""
         found = queries.workflow(slug)
         wanted = request.query_params.get("version")
-        if wanted is not None and not wanted.isdigit():
-            raise BadRequest("`version` is a number.", param="version")
-        definition = (
-            found.draft
-            if wanted is None and found.published_number is None
-            else queries.version(found, int(wanted) if wanted else None).definition
-        )
+        number = number_in(wanted, "version")
+        is_draft = wanted == "draft" or (number is None and found.published_number is None)
+        definition = found.draft if is_draft else queries.version(found, number).definition
         return Response({"definition": definition})
 
 

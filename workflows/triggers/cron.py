@@ -179,6 +179,7 @@ def _number(text: str, name: str, least: int, most: int, names: list[str]) -> in
     word = text.lower()
     if word in names:
         return names.index(word) + least
-    if not (word.isascii() and word.isdigit()) or not least <= int(word) <= most:
+    is_number = word.isascii() and word.isdigit() and len(word) < 10
+    if not is_number or not least <= int(word) <= most:
         raise CronError(f"The {name} `{text[:20]}` is not from {least} to {most}.")
     return int(word)

@@ -141,8 +141,7 @@ class SmartClients(ClientView):
     @extend_schema(responses=SmartClientAnswer(many=True))
     def get(self, request: Request) -> Response:
         """List apps, ended ones too, newest first."""
-        order = ("-key__created_at", "-key_id")
-        return Response(self.page(self.rows(), self.represent, order))
+        return Response(self.page(self.rows(), self.represent, ("-key_id",)))
 
     @extend_schema(request=SmartClientCreation, responses={201: IssuedClientAnswer})
     def post(self, request: Request) -> Response:

@@ -64,6 +64,18 @@ def test_an_app_is_registered_changed_and_ended(client_of: ClientOf) -> None:
     assert alice.get(path).json()["revoked_at"] is not None
 
 
+def test_apps_are_listed_page_by_page_newest_first(client_of: ClientOf) -> None:
+    alice = client_of()
+    made = [alice.post("/v1/smart/clients", BODY, format="json").json()["id"] for _ in range(3)]
+    first = alice.get("/v1/smart/clients", {"limit": "2"}).json()
+    assert (first["meta"]["has_more"], first["meta"]["total"]) == (True, 3)
+    query = {"limit": "2", "cursor": first["meta"]["cursor"]}
+    rest = alice.get("/v1/smart/clients", query).json()
+    assert rest["meta"]["cursor"] is None
+    shown = [row["id"] for row in [*first["data"], *rest["data"]]]
+    assert shown == sorted(made, reverse=True)
+
+
 def test_a_launch_is_kept_as_a_digest_and_sealed(client_of: ClientOf) -> None:
     alice = client_of()
     app = alice.post("/v1/smart/clients", BODY, format="json").json()["id"]

@@ -73,7 +73,8 @@ def test_the_next_moments(text: str, start: str, zone: str, expected: list[str])
 @pytest.mark.parametrize(
     "text",
     ["", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "a * * * *",
-     "5-1 * * * *", "*/0 * * * *", "0 0 31 2 *", "1,, * * * *", "-1 * * * *", "* * * * * *"],
+     "5-1 * * * *", "*/0 * * * *", "0 0 31 2 *", "1,, * * * *", "-1 * * * *", "* * * * * *",
+     f"{9:05000} * * * *"],
 )  # fmt: skip
 def test_what_is_no_schedule_is_refused_by_field(text: str) -> None:
     with pytest.raises(CronError):
