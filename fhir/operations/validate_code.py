@@ -79,11 +79,14 @@ def of_code_system(call: Call) -> JsonObject:
 
 def of_value_set(call: Call) -> JsonObject:
     """Tell whether a code is in a value set, and named rightly."""
-    composition = Composition(versions=asked_versions(call))
+    versions = asked_versions(call)
+    composition = Composition(versions=versions, refuses_versions=False)
     value_set = asked_value_set(call, composition)
     composition.begin(value_set, call.parameters.texts("useSupplement"))
     verdicts = []
     for coded in asked_codes(call.parameters):
+        own = {coded.system: coded.version} if coded.version else {}
+        composition.versions = replace(versions, coded=own)
         try:
             verdicts.append(_in_value_set(call, composition, value_set, coded))
         except UnknownCanonical as error:  # of what the value set draws on
@@ -116,6 +119,9 @@ def _in_value_set(
         is_open = known.content == "fragment" and _takes_all(value_set, coded.system)
         return Verdict(coded, message=message, is_open=is_open)
     [(system, member)] = found
+    refusal = composition.versions.refusal(system, member.version)
+    if refusal:
+        return Verdict(replace(coded, system=system), member.concept, member.version, refusal)
     if coded.version and member.version and coded.version != member.version:
         message = (
             f"The value set has `{system}` in version `{member.version}`, not `{coded.version}`."

@@ -61,11 +61,11 @@ def find_system(url: str, version: str = "") -> CodeSystem | None:
     if stored:
         best = max(stored, key=_rank)
         return _cached(best)
-    tables = [table for table in find_tables(url) if _matches(table.version, version)]
+    tables = [table for table in find_tables(url) if matches(table.version, version)]
     if tables:
         return max(tables, key=lambda table: natural(table.version))
     core = _core_system(url)
-    return core if core is not None and _matches(core.version, version) else None
+    return core if core is not None and matches(core.version, version) else None
 
 
 def require_system(url: str, version: str = "") -> CodeSystem:
@@ -98,10 +98,10 @@ def _stored(kind: Kind, url: str) -> list[dict[str, Any]]:
 
 
 def _is_version(resource: dict[str, Any], version: str) -> bool:
-    return _matches(str(resource.get("version", "")), version)
+    return matches(str(resource.get("version", "")), version)
 
 
-def _matches(actual: str, wanted: str) -> bool:
+def matches(actual: str, wanted: str) -> bool:
     """Tell whether a version is the one wanted, or of the edition that is wanted (SNOMED CT).
 
     Of numbers with points the wanted may leave out the last ones, or write x for any: `1.x`.

@@ -166,11 +166,15 @@ def _designations(concept: Concept, wish: Wish) -> list[JsonObject]:
 
 
 def _nested(members: Iterable[Member], entries: list[JsonObject]) -> list[JsonObject]:
-    """Return the entries under their first parent that is in the expansion too."""
+    """Return the entries under their first parent that is in the expansion too.
+
+    What a value set lists one by one stays in the order of its list.
+    """
     by_code = {(entry["system"], entry["code"]): entry for entry in entries}
     top: list[JsonObject] = []
     for member, entry in zip(members, entries, strict=True):
-        above = (by_code.get((member.system, parent)) for parent in member.concept.parents)
+        parents = () if member.is_listed else member.concept.parents
+        above = (by_code.get((member.system, parent)) for parent in parents)
         parent = next((found for found in above if found is not None), None)
         (top if parent is None else parent.setdefault("contains", [])).append(entry)
     return top

@@ -27,7 +27,7 @@ class MemorySystem:
     def __init__(self, resource: dict[str, Any]) -> None:
         self.url = str(resource.get("url", ""))
         self.version = str(resource.get("version", ""))
-        self.name = str(resource.get("title") or resource.get("name") or self.url)
+        self.name = str(resource.get("name") or resource.get("title") or self.url)
         self.content = str(resource.get("content", "complete"))
         self.value_set = str(resource.get("valueSet", ""))
         self._concepts: dict[str, Concept] = {}

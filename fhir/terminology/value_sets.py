@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fhir.terminology import canonical, implicit
-from fhir.terminology.canonical import natural, split
+from fhir.terminology.canonical import split
 from fhir.terminology.concepts import Concept, read_designations
 from fhir.terminology.errors import NotComputable, TooCostly, UnknownCanonical
 from fhir.terminology.filters import read_filter
@@ -29,23 +29,44 @@ class Member:
     system: str
     concept: Concept
     version: str = ""
+    is_listed: bool = False
+    """Whether the value set lists it one by one, in an order of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
     """Which versions of code systems a call wants, by url.
 
-    `default` counts where the value set names none, `forced` always; `checked` must agree.
+    `default` counts where the value set names none, `forced` always; `checked` must agree, and
+    is the last to be asked; `coded` is of the codes themselves, where it fits what is wanted.
     """
 
     default: Mapping[str, str] = field(default_factory=dict)
     forced: Mapping[str, str] = field(default_factory=dict)
     checked: Mapping[str, str] = field(default_factory=dict)
     value_sets: Mapping[str, str] = field(default_factory=dict)
+    coded: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, system: str, named: str) -> str:
         """Return the version to use for a system, empty for the latest."""
-        return self.forced.get(system) or named or self.default.get(system, "")
+        wanted = (
+            self.forced.get(system)
+            or named
+            or self.default.get(system)
+            or self.checked.get(system, "")
+        )
+        own = self.coded.get(system, "")
+        return own if own and wanted and canonical.matches(own, wanted) else wanted
+
+    def refusal(self, system: str, version: str) -> str:
+        """Return what speaks against a version, empty where nothing does."""
+        wanted = self.checked.get(system, "")
+        if canonical.matches(version, wanted):
+            return ""
+        return (
+            f"`{system}` is used in version `{version}`, and `check-system-version` asks for"
+            f" `{wanted}`."
+        )
 
 
 @dataclass(slots=True)
@@ -59,6 +80,8 @@ class Composition:
     versions: Versions = field(default_factory=Versions)
     excluded: frozenset[str] = frozenset()
     supplements: list[dict[str, Any]] = field(default_factory=list)
+    refuses_versions: bool = True
+    """Whether a version that `check-system-version` does not allow ends the call."""
     contained: dict[str, dict[str, Any]] = field(default_factory=dict)
     used_systems: dict[str, str] = field(default_factory=dict)
     used_sets: dict[str, str] = field(default_factory=dict)
@@ -102,13 +125,9 @@ class Composition:
         return found
 
     def _check_version(self, system: CodeSystem) -> None:
-        wanted = self.versions.checked.get(system.url)
-        if wanted and natural(wanted) != natural(system.version):
-            raise NotComputable(
-                f"`{system.url}` is used in version `{system.version}`, and"
-                f" `check-system-version` asks for `{wanted}`.",
-                param="check-system-version",
-            )
+        refusal = self.versions.refusal(system.url, system.version)
+        if refusal and self.refuses_versions:
+            raise NotComputable(refusal, param="check-system-version")
 
     # --- all members --------------------------------------------------------------------------
 
@@ -198,9 +217,8 @@ class Composition:
                 continue  # a code that its system does not have is no code
             concept = _as_listed(entry, known.get(code))
             if _passes(concept, narrow):
-                members.append(
-                    Member(str(include["system"]), concept, system.version if system else "")
-                )
+                version = system.version if system else ""
+                members.append(Member(str(include["system"]), concept, version, is_listed=True))
         return members
 
     def _of_expansion(self, value_set: dict[str, Any]) -> dict[Key, Member]:

@@ -213,3 +213,57 @@ def test_what_the_database_has_no_expression_for_is_refused(
     wanted = Selection(filters=(Filter("code", "regex", pattern),))
     with pytest.raises(NotComputable, match="regex filter"), tenant_scope(riverside_scope):
         require_system(COLORS).count(wanted)
+
+
+@pytest.fixture
+def versioned(alice_client: APIClient) -> APIClient:
+    """Alice's client, with two versions of the colors and value sets of all, any 1.x and 1.2."""
+    for version, name in (("1.0.0", "Red (1.0)"), ("1.2.0", "Red (1.2)")):
+        concepts = [{"code": "red", "display": name}]
+        system = color_system(version=version, concept=concepts)
+        put(alice_client, {**system, "id": f"colors-{version}"})
+    for name, more in (("all", {}), ("wild", {"version": "1.x.x"}), ("new", {"version": "1.2.0"})):
+        put(alice_client, {**value_set(name, {"system": COLORS, **more}), "id": name})
+    return alice_client
+
+
+@pytest.mark.parametrize(
+    ("query", "result", "version"),
+    [
+        ("url=http://example.org/all", True, "1.2.0"),
+        (f"url=http://example.org/all&check-system-version={COLORS}|1.0.x", True, "1.0.0"),
+        (f"url=http://example.org/new&check-system-version={COLORS}|1.0.x", False, "1.2.0"),
+        (f"url=http://example.org/new&check-system-version={COLORS}|1.x", True, "1.2.0"),
+        ("url=http://example.org/wild", True, "1.2.0"),
+        ("url=http://example.org/wild&systemVersion=1.0.0", True, "1.0.0"),
+        ("url=http://example.org/new&systemVersion=1.0.0", False, "1.2.0"),
+    ],
+)
+def test_a_code_is_validated_in_the_version_that_all_agree_on(
+    versioned: APIClient, query: str, result: bool, version: str
+) -> None:
+    found = validated(versioned, f"{query}&code=red&system={COLORS}")
+    assert (found["result"], found["version"]) == (result, version)
+    assert found["display"] == f"Red ({version[:3]})"
+    assert ("message" in found) == (not result)
+
+
+def test_an_expansion_keeps_to_the_version_that_is_checked(versioned: APIClient) -> None:
+    checked = f"check-system-version={COLORS}|1.0.x"
+    assert displays(versioned, checked) == {"red": "Red (1.0)"}
+    get(versioned, f"ValueSet/$expand?url=http://example.org/new&{checked}", 422)
+
+
+def test_codes_that_a_value_set_lists_stay_in_its_order(colored: APIClient) -> None:
+    listed = [{"code": "crimson"}, {"code": "red"}, {"code": "blue"}]
+    put(colored, {**value_set("listed", {"system": COLORS, "concept": listed}), "id": "listed"})
+    query = "url=http://example.org/listed&excludeNested=false"
+    expansion = get(colored, f"ValueSet/$expand?{query}")["expansion"]
+    assert [entry["code"] for entry in expansion["contains"]] == ["crimson", "red", "blue"]
+    assert not any("contains" in entry for entry in expansion["contains"])
+
+
+def test_lookup_names_the_code_system(alice_client: APIClient) -> None:
+    put(alice_client, {**color_system(title="All the colors"), "id": "colors"})
+    found = answers(get(alice_client, f"CodeSystem/$lookup?system={COLORS}&code=red"))
+    assert found["name"] == "Colors"
