@@ -29,7 +29,7 @@ _BY_URL: Final = (
 )
 _STATUS: Final = {"active": 2, "draft": 1, "unknown": 1}
 _KEPT: Final = 64
-_WILD: Final = re.compile(r"(?:\d+|x|\*)(?:\.(?:\d+|x|\*))*")
+_WILD: Final = re.compile(r"(?:\d+\.)*[x*](?:\.(?:\d+|[x*]))*")
 
 
 def split(canonical: str) -> tuple[str, str]:
@@ -104,7 +104,7 @@ def _is_version(resource: dict[str, Any], version: str) -> bool:
 def matches(actual: str, wanted: str) -> bool:
     """Tell whether a version is the one wanted, or of the edition that is wanted (SNOMED CT).
 
-    Of numbers with points the wanted may leave out the last ones, or write x for any: `1.x`.
+    Numbers with points may have x for any, and nothing behind the last: `1.x`, `1.x.x`.
     """
     if not wanted or actual == wanted or actual.startswith(f"{wanted}/"):
         return True

@@ -170,15 +170,23 @@ def test_names_are_chosen_as_accept_language_says(language: str, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"), [("", "1.10.0"), ("1", "1.10.0"), ("1.2.x", "1.2.0"), ("1.2.0", "1.2.0")]
+    ("wanted", "found"), [("", "1.10.0"), ("1.x", "1.10.0"), ("1.2.x", "1.2.0"), ("1.2.0", "1.2.0")]
 )
-def test_a_version_may_leave_out_its_last_numbers(
+def test_a_version_may_have_wild_numbers(
     alice_client: APIClient, riverside_scope: Scope, wanted: str, found: str
 ) -> None:
     for version in ("1.2.0", "1.10.0"):
         put(alice_client, {**color_system(version=version), "id": f"c{version}"})
     with tenant_scope(riverside_scope):
         assert require_system(COLORS, wanted).version == found
+
+
+def test_a_part_of_a_version_is_no_version(versioned: APIClient) -> None:
+    part = {**value_set("part", {"system": COLORS, "version": "1"}), "id": "part"}
+    put(versioned, part)
+    found = validated(versioned, f"url=http://example.org/part&code=red&system={COLORS}")
+    assert found["result"] is False
+    assert f"{COLORS}|1" in found["message"]
 
 
 def test_standard_properties_are_known_by_their_uri(alice_client: APIClient) -> None:
