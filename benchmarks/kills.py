@@ -7,9 +7,11 @@ webhook receiver, an SSE and a websocket subscriber, and a killer: web, workers 
 scheduler, cache, database and its sessions get SIGKILL, workers, web and database are stopped past
 the lease, the broker is flushed; the supervisor is killed with all that it runs, or asked to stop,
 and started again. With `--rabbitmq` a RabbitMQ server of its own carries the messages, and is
-killed and emptied too. Everything that is asked, answered, heard and killed goes into an operation
-log; afterwards what the API, the events, the FHIR store and the ledger say is written into it
-too, and `benchmarks.storm.checker` compares, from the log alone. Exits with 1 when a rule broke.
+killed and emptied too. With `--older COMMIT` a worker of that commit works (and is killed) beside
+one of this, on the same runs. Everything that is asked, answered, heard and killed goes into an
+operation log; afterwards what the API, the events, the FHIR store and the ledger say is written
+into it too, and `benchmarks.storm.checker` compares, from the log alone. Exits with 1 when a rule
+broke.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from benchmarks.storm.clients import Crowd
 from benchmarks.storm.collector import collect, note_usage, recover_webhooks, settle
 from benchmarks.storm.journal import Journal, read
 from benchmarks.storm.killer import Killer
+from benchmarks.storm.older import OlderWorkers
 from benchmarks.storm.platform import Client, Json, Platform
 from benchmarks.storm.rabbit import Rabbit
 from benchmarks.storm.receivers import Listener, Outside
@@ -94,7 +97,11 @@ def prepare(client: Client, outside: Outside) -> dict[str, str]:
 
 
 def storm(
-    platform: Platform, journal: Journal, rabbit: Rabbit | None, options: argparse.Namespace
+    platform: Platform,
+    journal: Journal,
+    rabbit: Rabbit | None,
+    older: OlderWorkers | None,
+    options: argparse.Namespace,
 ) -> None:
     """Start, kill, wait, and write everything down."""
     state = platform.state
@@ -105,6 +112,8 @@ def storm(
     newest = client.ask("GET", "events?limit=1&type=*,fhir.*")["data"]
     after = newest[0]["sequence"] if newest else 0
     listeners = [Listener(name, state, journal, after) for name in ("sse", "websocket")]
+    if older is not None:
+        older.start(state)
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     note_usage(client, journal)
     crowd = Crowd(state, journal, clients=options.clients, pause=options.pause)
@@ -117,6 +126,7 @@ def storm(
         seed=options.seed,
         only=options.only,
         rabbit=rabbit,
+        older=older,
     ).run()
     time.sleep(2)
     crowd.stop()
@@ -125,6 +135,8 @@ def storm(
     time.sleep(3)
     watcher.stop()
     collect(client, journal, state, after=after, since=since)
+    if older is not None:
+        older.note(journal, state)
     for listener in listeners:
         listener.stop()
     outside.stop()
@@ -143,6 +155,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--home", type=Path, default=None)
     parser.add_argument("--rabbitmq", action="store_true", help="RabbitMQ is the broker, and dies")
+    parser.add_argument("--older", default="", help="a commit whose workers work beside ours")
     options = parser.parse_args()
     home = (options.home or Path(tempfile.mkdtemp(prefix="healthcloud-storm-"))).resolve()
     shutil.rmtree(home, ignore_errors=True)
@@ -150,14 +163,18 @@ def main() -> int:
     home.chmod(0o755)
     rabbit = Rabbit(home) if options.rabbitmq else None
     url = rabbit.url if rabbit is not None else ""
-    platform = Platform(home, options.port or free_port(), lease=options.lease, broker=url)
+    older = OlderWorkers(options.older, home) if options.older else None
+    port, workers = options.port or free_port(), 1 if older is not None else 2
+    platform = Platform(home, port, lease=options.lease, broker=url, workers=workers)
     log = home / "operations.jsonl"
     try:
         if rabbit is not None:
             rabbit.start()
         platform.start()
-        storm(platform, Journal(log), rabbit, options)
+        storm(platform, Journal(log), rabbit, older, options)
     finally:
+        if older is not None:
+            older.stop()
         platform.stop()
         if rabbit is not None:
             rabbit.stop()

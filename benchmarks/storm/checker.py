@@ -21,7 +21,7 @@ TERMINAL = {"workflow.completed": "completed", "workflow.failed": "failed"} | {
 }
 
 _RESTART_SECONDS = 8.0  # what a worker may take to come back on a busy machine
-_WORKERS = {"worker", "worker_child", "pause_worker"}
+_WORKERS = {"worker", "worker_child", "pause_worker", "older", "older_child"}
 _NOBODY = {"workers_all", "database", "backend", "supervisor", "down", "pause_database"}
 
 
@@ -43,6 +43,7 @@ def check(entries: list[Entry], *, lease: float) -> Findings:
     _takeovers(by_op, findings, lease)
     _ledger(by_op, findings)
     check_doors(by_op, findings)
+    _versions(by_op, findings)
     return findings
 
 
@@ -287,6 +288,15 @@ def _takeovers(by_op: dict[str, list[Entry]], findings: Findings, lease: float) 
         what = f"{entry['kind']} {entry['work']}: {around}"
         findings.must("left work is taken over within the lease and 2 s", False, what)
     findings.figures["late while nobody was there"] = excused
+
+
+def _versions(by_op: dict[str, list[Entry]], findings: Findings) -> None:
+    """Whether two versions of the code really worked, and on the same runs."""
+    for entry in by_op["versions"]:
+        findings.figures[f"claims beside {entry['older']}"] = entry["claims"]
+        findings.figures["runs and lanes carried, by both"] = [entry["carried"], entry["both"]]
+        findings.must("both versions claim", len(entry["claims"]) == 2, str(entry["claims"]))
+        findings.must("runs go from one version to the other", entry["both"] > 0, str(entry))
 
 
 def _ledger(by_op: dict[str, list[Entry]], findings: Findings) -> None:

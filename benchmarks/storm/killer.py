@@ -12,6 +12,7 @@ import psycopg
 import redis
 
 from benchmarks.storm.journal import Journal
+from benchmarks.storm.older import OlderWorkers
 from benchmarks.storm.platform import Json, Platform
 from benchmarks.storm.rabbit import Rabbit
 
@@ -48,6 +49,7 @@ class Killer:
         seed: int,
         only: str = "",
         rabbit: Rabbit | None = None,
+        older: OlderWorkers | None = None,
     ) -> None:
         self.platform = platform
         self.journal = journal
@@ -55,7 +57,9 @@ class Killer:
         self.pause = pause
         self.chance = random.Random(seed)
         self.rabbit = rabbit
+        self.older = older
         known = WEIGHTS | ({"broker": 3, "purge": 3} if rabbit is not None else {})
+        known |= {"older": 6, "older_child": 5} if older is not None else {}
         self.weights = {k: v for k, v in known.items() if not only or k in only.split(",")}
         self.lease = float(platform.environment["HEALTHCLOUD_LEASE_SECONDS"])
 
@@ -90,6 +94,8 @@ class Killer:
             case "worker_child":
                 parent = self.chance.choice(state["pids"]["worker"])
                 return self._kill(what, self.chance.choice(_children(parent)))
+            case "older" | "older_child":
+                return self._older(what)
             case "workers_all":
                 return sum([self._kill(what, pid) for pid in state["pids"]["worker"]])
             case _:
@@ -109,6 +115,14 @@ class Killer:
             self.platform.stop()
         self.platform.start()
         return 1
+
+    def _older(self, what: str) -> int:
+        """Kill a worker of the older commit, or the process in which it works."""
+        assert self.older is not None
+        parent = self.chance.choice(self.older.pids())
+        return self._kill(
+            what, parent if what == "older" else self.chance.choice(_children(parent))
+        )
 
     def _broker(self, what: str) -> int:
         """Kill RabbitMQ and start it again, or throw all its messages away."""

@@ -24,7 +24,9 @@ class Unanswered(RuntimeError):
 class Platform:
     """`manage.py up` in a folder of its own, and what its `local.json` says."""
 
-    def __init__(self, home: Path, port: int, *, lease: int, broker: str = "") -> None:
+    def __init__(
+        self, home: Path, port: int, *, lease: int, broker: str = "", workers: int = 2
+    ) -> None:
         self.home = home
         removed = {"DATABASE_URL", "VALKEY_URL", "BROKER_URL"}
         kept = {name: value for name, value in os.environ.items() if name not in removed}
@@ -34,6 +36,7 @@ class Platform:
             "HEALTHCLOUD_HOME": str(home),
             "PORT": str(port),
             "HEALTHCLOUD_LEASE_SECONDS": str(lease),
+            "HEALTHCLOUD_WORKERS": str(workers),
             "HEALTHCLOUD_WORKFLOW_HTTP_HOSTS": "127.0.0.1",
         }
 

@@ -23,6 +23,13 @@ SELECT queue FROM unnest(%s::text[]) WITH ORDINALITY AS asked(queue, place)
                   AND w.visible_at <= clock_timestamp())
  ORDER BY place
 """
+_LEFT_AMONG: Final = """
+SELECT queue FROM unnest(%s::text[]) WITH ORDINALITY AS asked(queue, place)
+ WHERE EXISTS (SELECT FROM public.ledger_duework w
+                WHERE w.queue = asked.queue AND w.state = 'running'
+                  AND w.visible_at <= clock_timestamp())
+ ORDER BY place
+"""
 _NEXT: Final = """
 SELECT extract(epoch FROM visible_at - clock_timestamp())::float8
   FROM public.ledger_duework WHERE state <> 'dead' AND visible_at > clock_timestamp()
@@ -62,6 +69,13 @@ def due_among(queues: Sequence[str]) -> list[str]:
     """Return those of the queues in which something is due, in their order."""
     with connection.cursor() as cursor:
         cursor.execute(_DUE_AMONG, [list(queues)])
+        return [queue for (queue,) in cursor.fetchall()]
+
+
+def left_among(queues: Sequence[str]) -> list[str]:
+    """Return those of the queues in which a lease ended and nobody took over, in their order."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LEFT_AMONG, [list(queues)])
         return [queue for (queue,) in cursor.fetchall()]
 
 

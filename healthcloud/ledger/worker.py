@@ -62,11 +62,11 @@ def drain(
     """
     terms = _terms()
     claims.bound_idle_transactions(terms.lease)
-    with Heartbeat(terms.lease) as heartbeat:
-        shift = _Shift(terms, heartbeat, limit, time.monotonic() + seconds, stopping)
-        if beside:
-            own = hands(_lend_a_hand)
-            shift.use({queue: own[queue] for queue in queues if queue in own})
+    own = hands(_lend_a_hand) if beside else {}
+    lookout = Lookout(queues, {queue: own[queue] for queue in queues if queue in own})
+    with Heartbeat(terms.lease, look_out=lookout.look if beside else None) as heartbeat:
+        until = time.monotonic() + seconds
+        shift = _Shift(terms, heartbeat, lookout, limit, until, stopping)
         shift.work_off(queues)
         if linger:
             with wake.Watch(queues) as watch:
@@ -95,6 +95,39 @@ def _lend_a_hand(own: Hands) -> None:
             return
         if work.more:
             own.call()
+        with _watched(work, terms):
+            _settle(work, _outcome(work))
+
+
+class Lookout:
+    """What a worker's threads look after while its main thread is long at one piece of work.
+
+    Due work for the threads themselves, and what a dead worker left in the other queues: with all
+    main threads busy nobody would take that over in time.
+    """
+
+    def __init__(self, queues: Sequence[str], own: dict[str, Hands]) -> None:
+        self.hands = own
+        self.aside = own.get(Queue.AGENTS)
+        self._others = [queue for queue in queues if queue not in own]
+
+    def look(self) -> None:
+        """Call the threads, and let one of them do what was left."""
+        for hand in self.hands.values():
+            hand.call()
+        if self.aside is None:
+            return
+        for queue in queries.left_among(self._others):
+            if self.aside.reserve():
+                self.aside.lend(partial(_take_over, queue))
+
+
+def _take_over(queue: str) -> None:
+    """Do the piece of a queue that has been due for longest."""
+    terms = _terms()
+    claims.bound_idle_transactions(terms.lease)
+    work = _claim([queue], terms)
+    if work is not None:
         with _watched(work, terms):
             _settle(work, _outcome(work))
 
@@ -132,6 +165,7 @@ class _Shift:
         self,
         terms: Terms,
         heartbeat: Heartbeat,
+        lookout: Lookout,
         limit: int,
         until: float,
         stopping: Callable[[], bool],
@@ -141,14 +175,9 @@ class _Shift:
         self.limit = limit
         self.until = until
         self.stopping = stopping
-        self.hands: dict[str, Hands] = {}
-        self.aside: Hands | None = None
+        self.hands = lookout.hands
+        self.aside = lookout.aside
         self.done = 0
-
-    def use(self, found: dict[str, Hands]) -> None:
-        """Let threads work off their queues, and take what comes to a call to the outside."""
-        self.hands = found
-        self.aside = found.get(Queue.AGENTS)
 
     def over(self) -> bool:
         """Say whether the time is up or enough is done, so that another has to go on."""

@@ -1,18 +1,24 @@
 """Hands: threads beside a worker's main thread, how many, for whom, and what they are given."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 from django.db import connection, transaction
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now
 
-from healthcloud.ledger import claims, hands, services
-from healthcloud.ledger.handlers import ClaimedWork
+from healthcloud.ledger import claims, handlers, hands, services
+from healthcloud.ledger.handlers import ClaimedWork, Done, Outcome
 from healthcloud.ledger.hands import Hands
 from healthcloud.ledger.models import DueWork, Queue
 from healthcloud.tenancy.scope import Scope
 from tests.waiting import wait_until
+from tests.working import start_working
+
+__all__ = ["start_working"]
 
 LONG = timedelta(seconds=60)
 TERMS = claims.Terms(LONG, 2)
@@ -158,3 +164,38 @@ def test_a_locked_row_is_not_waited_for_and_not_lost(live_tenant: Scope) -> None
         thread.start()
         thread.join(timeout=60)
     assert answers == [{first.id: False, second.id: True}]
+
+
+class Blocked:
+    """A handler that ends its first piece only when it is let, all others at once."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+
+    def __call__(self, work: ClaimedWork) -> Outcome:
+        self.begun.append(work.ref)
+        if work.ref == "long":
+            self.go.wait(120)
+        self.ended.append(work.ref)
+        return Done()
+
+
+def test_what_a_dead_worker_left_is_taken_over_while_the_main_thread_is_long_at_something(
+    live_tenant: Scope, start_working: Callable[[int], None]
+) -> None:
+    blocked = Blocked()
+    registration = handlers.Registration("test.work", "steps", blocked)
+    with mock.patch.dict(handlers._registry, {"test.work": registration}):
+        _ask(live_tenant, "long")
+        start_working(4)
+        wait_until(lambda: blocked.begun == ["long"])
+        _ask(live_tenant, "left")
+        DueWork.objects.filter(ref="left").update(
+            state="running", lease_until=Now(), token=RawSQL("nextval('public.ledger_token')", [])
+        )
+        wait_until(lambda: blocked.ended == ["left"])
+        blocked.go.set()
+        wait_until(lambda: not DueWork.objects.exists())
+    assert blocked.ended == ["left", "long"]
