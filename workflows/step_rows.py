@@ -109,9 +109,9 @@ def waiting_of(value: Any) -> Waiting | None:  # noqa: ANN401  # JSON
     if not value:
         return None
     return Waiting(
-        until=moment_of(value["until"]),
-        signal=value["signal"],
-        task=value["task"],
+        until=moment_of(value.get("until")),
+        signal=value.get("signal"),
+        task=value.get("task"),
         event=value.get("event"),
         fan_out=value.get("fan_out"),
         child=value.get("child"),

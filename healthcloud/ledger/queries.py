@@ -11,7 +11,8 @@ from healthcloud.ledger.models import DueWork
 from healthcloud.tenancy.scope import Scope
 
 _DUE: Final = """
-SELECT queue, count(*), extract(epoch FROM clock_timestamp() - min(visible_at))::float8
+SELECT queue, count(*), extract(epoch FROM clock_timestamp() - min(visible_at))::float8,
+       count(*) FILTER (WHERE state = 'running')
   FROM public.ledger_duework
  WHERE state <> 'dead' AND visible_at <= clock_timestamp()
  GROUP BY queue ORDER BY queue
@@ -44,18 +45,22 @@ SELECT queue, count(*) FROM public.ledger_duework WHERE state = 'dead' GROUP BY 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much is due in one queue, and for how many seconds the oldest has been."""
+    """How much is due in one queue, and for how many seconds the oldest has been.
+
+    `left` of it was left by workers that died.
+    """
 
     queue: str
     due: int
     age: float
+    left: int = 0
 
 
 def backlogs() -> list[Backlog]:
     """Return the queues in which something is due (or was left behind), by name."""
     with connection.cursor() as cursor:
         cursor.execute(_DUE)
-        return [Backlog(queue, due, age) for queue, due, age in cursor.fetchall()]
+        return [Backlog(*row) for row in cursor.fetchall()]
 
 
 def dead_counts() -> dict[str, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from healthcloud.ledger import doorbell, queries
+from healthcloud.ledger import doorbell, queries, wake
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +23,14 @@ _MOST_RINGS = 8  # per queue and sweep: enough to wake the workers of one machin
 def sweep() -> int:
     """Ring each queue that has due work, once for each worker it could keep busy.
 
-    What is overdue was not heard by anyone who is awake, so the broker wakes others.
+    What is overdue was not heard by anyone who is awake, so the broker wakes others. What a dead
+    worker left is told both ways: for some seconds that worker still seems to be awake.
     """
     rung = 0
     for backlog in queries.backlogs():
-        overdue = backlog.age > INTERVAL_SECONDS
+        overdue = backlog.left > 0 or backlog.age > INTERVAL_SECONDS
+        if backlog.left:
+            rung += wake.call(backlog.queue)
         for _ in range(min(backlog.due, _MOST_RINGS)):
             if overdue:
                 rung += doorbell.send(backlog.queue, expires=5 * INTERVAL_SECONDS)

@@ -245,6 +245,18 @@ def test_the_sweeper_rings_once_for_each_worker_that_could_help(riverside_scope:
     assert {call.args for call in ring.call_args_list} == {("control",)}
 
 
+def test_the_sweeper_tells_what_was_left_by_call_and_by_message(riverside_scope: Scope) -> None:
+    ask(riverside_scope)
+    DueWork.objects.update(state="running", lease_until=timezone.now() - timedelta(seconds=0.1))
+    with (
+        mock.patch.object(sweeper.wake, "call", return_value=True) as call,
+        mock.patch.object(doorbell, "send", return_value=True) as send,
+    ):
+        assert sweeper.sweep() == 2
+    assert [c.args for c in call.call_args_list] == [("control",)]
+    assert [c.args for c in send.call_args_list] == [("control",)]
+
+
 def test_the_sweeper_sleeps_until_the_next_timer(riverside_scope: Scope) -> None:
     stopping = mock.Mock(is_set=mock.Mock(side_effect=[False, True]))
     with mock.patch.object(sweeper.queries, "seconds_to_next", return_value=0.2):
