@@ -91,11 +91,8 @@ class Killer:
                 return self._broker(what)
             case "backend" | "terminate":
                 return self._backend(state, what)
-            case "worker_child":
-                parent = self.chance.choice(state["pids"]["worker"])
-                return self._kill(what, self.chance.choice(_children(parent)))
-            case "older" | "older_child":
-                return self._older(what)
+            case "worker_child" | "older" | "older_child":
+                return self._worker(state, what)
             case "workers_all":
                 return sum([self._kill(what, pid) for pid in state["pids"]["worker"]])
             case _:
@@ -116,13 +113,12 @@ class Killer:
         self.platform.start()
         return 1
 
-    def _older(self, what: str) -> int:
-        """Kill a worker of the older commit, or the process in which it works."""
-        assert self.older is not None
-        parent = self.chance.choice(self.older.pids())
-        return self._kill(
-            what, parent if what == "older" else self.chance.choice(_children(parent))
-        )
+    def _worker(self, state: Json, what: str) -> int:
+        """Kill a worker of the older commit, or the process in which a worker works."""
+        pids = self.older.pids() if self.older and what != "worker_child" else None
+        parent = self.chance.choice(state["pids"]["worker"] if pids is None else pids)
+        victim = parent if what == "older" else self.chance.choice(_children(parent))
+        return self._kill(what, victim)
 
     def _broker(self, what: str) -> int:
         """Kill RabbitMQ and start it again, or throw all its messages away."""
