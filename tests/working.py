@@ -20,6 +20,7 @@ def start_working(
 ) -> Iterator[Callable[[int], None]]:
     """Start a worker, with so many threads beside it, that is gone after the test."""
     monkeypatch.setattr(hands, "_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(worker, "_leaving", threading.Event())  # another test may have left
     stopping = threading.Event()
     threads: list[threading.Thread] = []
     hands.hands.cache_clear()
