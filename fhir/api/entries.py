@@ -40,7 +40,7 @@ class EntryCalls:
             statement = capability_statement(self.base)
             return _content(entry, with_parameters(statement, parameters.current()))
         operation, level = require_call(self.principal, entry)
-        if operation.needs_whole:
+        if operation.is_refused_to_a_part(narrowed=self.principal.is_narrowed):
             require_whole(f"`${operation.name}`")
         given, body = given_to(
             operation, parse_qsl(entry.query, keep_blank_values=True), entry.resource

@@ -4,7 +4,7 @@ A page is one file and one transaction. What is written after the kick-off is no
 versions come from the history, by the visibility of their transactions in the snapshot.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -21,7 +21,7 @@ from fhir.search.parser import parse
 from fhir.search.query import matching
 from fhir.search.summary import subset
 from fhir.sql import Row, fetch
-from healthcloud.tenancy.scope import active_project
+from healthcloud.tenancy.scope import active_project, active_scope, tenant_scope
 
 KIND: Final = "export"
 PAGE: Final = 2_000
@@ -61,7 +61,9 @@ def export_page(job: jobs.Job, now: datetime) -> jobs.Step:
     if at >= len(types):
         return jobs.Finished(_manifest(job))
     name = types[at]
-    page = _page(job, name, str(job.position.get("after", "")), now)
+    sight = tuple((str(key), str(value)) for key, value in job.request.get("sight", ()))
+    with tenant_scope(replace(active_scope(), sight=sight)):  # of who asked: Consents hold here
+        page = _page(job, name, str(job.position.get("after", "")), now)
     for role, lines in (("output", page.lines), ("deleted", page.deleted)):
         if lines:
             kind = name if role == "output" else "Bundle"

@@ -15,6 +15,7 @@ from fhir.operations.operation import Answer, Call, Level, Operation
 from fhir.operations.parameters import InvalidParameter
 from fhir.search.parser import parse
 from fhir.search.request import Ignored, types_touched
+from healthcloud.tenancy.scope import active_scope
 
 _FORMATS: Final = frozenset({"application/fhir+ndjson", "application/ndjson", "ndjson"})
 _BULK: Final = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/"
@@ -46,6 +47,7 @@ def kick_off(call: Call) -> Answer:
         "address": call.address + (f"?{call.query}" if call.query else ""),
         "base": call.base,
     }
+    request["sight"] = active_scope().sight  # the Consents' part in it, which holds for the pages
     scopes = _scopes(call, types, filters)
     job = jobs.start(kind=KIND, request=request, scopes=scopes, actor=call.actor, now=call.now)
     if ignored:
@@ -155,6 +157,7 @@ def _declared(level: Level, resource_type: str, what: str) -> Operation:
         scope="*",
         starts_job=True,
         needs_whole=True,
+        heeds_consents=True,
         weight=20,
     )
 

@@ -94,7 +94,8 @@ class Operation:
     besides JSON and XML (Call.accept has what is wanted). With `own_transaction` it opens
     `tenant_scope` itself; one that `starts_job` is called by GET too and writes the job. What
     `needs_whole` works later or apart from the request, where nothing narrows what it sees, and
-    is refused to a caller whose scopes are narrowed.
+    is refused to a caller whose scopes are narrowed, or from whom Consents hold something back,
+    unless it `heeds_consents` there as well.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Operation:
     own_transaction: bool = False
     starts_job: bool = False
     needs_whole: bool = False
+    heeds_consents: bool = False
     weight: int = 1
 
     @property
@@ -125,6 +127,10 @@ class Operation:
     def url(self) -> str:
         """Return the canonical address of the definition."""
         return self.definition or f"{HL7}Resource-{self.name}"
+
+    def is_refused_to_a_part(self, *, narrowed: bool) -> bool:
+        """Tell whether a caller who sees a part is refused; `narrowed` by scopes, not Consents."""
+        return self.needs_whole and (narrowed or not self.heeds_consents)
 
     def serves(self, resource_type: str) -> bool:
         """Tell whether a type has this operation on type or instance level."""

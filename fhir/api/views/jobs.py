@@ -70,6 +70,9 @@ def visible_job(view: FhirView, job_id: str) -> jobs.Job:
     if view.principal.is_narrowed:  # no job was narrowed as its caller is
         raise ResourceNotFound("_jobs", job_id)
     job = jobs.require(job_id)
+    is_own = bool(job.request.get("sight")) and job.actor.id == view.actor.id
+    if view.scope.sight and not is_own:  # what Consents hold back from one, another may have seen
+        raise ResourceNotFound("_jobs", job_id)
     for scope in job.scopes:
         require(view.principal, scope)
     return job

@@ -48,7 +48,7 @@ class OperationView(FhirView):
             check_type(resource_type)
         if id:
             check_id(id)
-        if self.operation.needs_whole:
+        if self.operation.is_refused_to_a_part(narrowed=self.principal.is_narrowed):
             self.require_whole(f"`${self.operation.name}`")
         answer = self.operation.run(self._call_of(resource_type, id))
         if not isinstance(answer, Answer):

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from healthcloud.actors import Actor
 from healthcloud.ledger.models import DueWork
 from healthcloud.ledger.worker import run_until_idle
 from healthcloud.organizations import keys
-from healthcloud.organizations.models import ApiKey
+from healthcloud.organizations.models import ApiKey, Project
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.healthcloud.conftest import live_scope, live_tenant
 
@@ -343,3 +343,97 @@ def test_each_exported_type_needs_its_scope(client: APIClient, live_tenant: Scop
     run_until_idle()
     assert exported(narrow, place) == ["Patient/p1", "Patient/p2"]
     assert client_of(live_tenant, "Observation:read").get(place).status_code == 403
+
+
+@pytest.fixture
+def enforce(live_tenant: Scope) -> Iterator[Callable[[], None]]:
+    """Return what has Consents enforced in the project, until the test is over."""
+    project = Project.objects.filter(id=live_tenant.project_id)
+    yield lambda: project.update(enforces_consent=True) and None
+    project.update(enforces_consent=False)
+
+
+WITHOUT_P2 = ["Consent/no", "Observation/a", "Observation/b", "Organization/o1", "Patient/p1"]
+GLASS = {"X-Break-Glass": "an outbreak"}
+
+
+@pytest.fixture
+def denied(client: APIClient, write: Callable[..., None], enforce: Callable[[], None]) -> APIClient:
+    """A client in a project where `p2` denies everything."""
+    system = "http://terminology.hl7.org/CodeSystem/consentscope"
+    write(
+        {
+            "resourceType": "Consent",
+            "id": "no",
+            "status": "active",
+            "scope": {"coding": [{"system": system, "code": "patient-privacy"}]},
+            "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+            "patient": {"reference": "Patient/p2"},
+            "policyRule": {"coding": [{"code": "OPTIN"}]},
+            "provision": {"type": "deny"},
+        }
+    )
+    enforce()
+    return client
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("$export", WITHOUT_P2),
+        ("$export?_typeFilter=Observation%3Fstatus%3Dpreliminary&_type=Observation",
+         ["Observation/b"]),
+        ("Patient/$export?_type=Patient,Observation",
+         ["Observation/a", "Observation/b", "Patient/p1"]),
+        ("$export?_since=2020-01-01T00:00:00Z&_type=Patient", ["Patient/p1"]),
+    ],
+)  # fmt: skip
+def test_an_export_leaves_out_what_consents_hold_back(
+    denied: APIClient, address: str, expected: list[str]
+) -> None:
+    place = kick_off(denied, address)
+    run_until_idle()
+    assert sorted(exported(denied, place)) == expected
+
+
+def test_the_output_is_its_own_where_consents_are_enforced(
+    denied: APIClient, live_tenant: Scope
+) -> None:
+    place = kick_off(denied, "$export")
+    run_until_idle()
+    other = client_of(live_tenant)
+    for path in (place, f"{place}/0"):
+        assert denied.get(path).status_code == 200
+        assert other.get(path).status_code == 404
+    assert other.delete(place).status_code == 404
+    assert denied.get(place).status_code == 200
+
+
+def test_what_was_exported_through_broken_glass_is_seen_through_broken_glass(
+    denied: APIClient, live_tenant: Scope
+) -> None:
+    doctor = client_of(live_tenant, "fhir:read", "fhir:break-glass")
+    begun = doctor.get("/v1/fhir/$export?_type=Patient", headers=GLASS)
+    assert begun.status_code == 202
+    place = begun["Content-Location"].removeprefix("http://testserver")
+    run_until_idle()
+    part = doctor.get(f"{place}/0", headers=GLASS)
+    assert {json.loads(line)["id"] for line in part.content.splitlines()} == {"p1", "p2"}
+    for path in (place, f"{place}/0"):
+        assert [c.get(path).status_code for c in (doctor, denied)] == [404, 404]
+        assert denied.get(path, headers=GLASS).status_code == 403
+
+
+def test_what_was_exported_before_consents_were_enforced_is_not_there(
+    client: APIClient, enforce: Callable[[], None]
+) -> None:
+    place = kick_off(client, "$export")
+    run_until_idle()
+    assert client.get(f"{place}/0").status_code == 200
+    enforce()
+    assert [client.get(path).status_code for path in (place, f"{place}/0")] == [404, 404]
+
+
+def test_a_group_that_consents_hold_back_is_not_exported(denied: APIClient) -> None:
+    answer = denied.get("/v1/fhir/Group/g1/$export", HTTP_PREFER="respond-async")
+    assert answer.status_code == 404

@@ -7,8 +7,10 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
+from fhir import consumers
 from healthcloud.audit.models import AuditEvent
 from healthcloud.events.models import Event
+from healthcloud.ledger.models import DueWork
 from healthcloud.organizations.models import Project, User
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.fhir.sight.conftest import ids_in, observation
@@ -177,6 +179,17 @@ def test_writing_is_no_reading(reader: APIClient, put: Put, records: APIClient) 
     Project.objects.update(enforces_consent=False)
     found = records.get("/v1/fhir/Observation/lab-ann").json()
     assert found["meta"]["versionId"] == "1"
+
+
+def test_what_is_written_is_told_where_consents_are_enforced(
+    reader: APIClient, riverside_scope: Scope
+) -> None:
+    with tenant_scope(riverside_scope):
+        consumers.attach("told")
+    own = observation("own", "ann", "laboratory")
+    assert reader.put("/v1/fhir/Observation/own", own, format="json").status_code == 201
+    asked = DueWork.objects.filter(kind=consumers.DISPATCH_KIND).exclude(ref=consumers.SWEEP)
+    assert asked.count() >= 1
 
 
 def test_glass_is_broken_with_the_right_and_a_reason(

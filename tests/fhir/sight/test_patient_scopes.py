@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from fhir import consumers
+from healthcloud.ledger.models import DueWork
+from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.fhir.sight.conftest import LaunchFor, ids_in, observation, told_in
 
 pytestmark = pytest.mark.django_db
@@ -381,3 +384,17 @@ def test_the_aliases_are_as_narrow(app: APIClient) -> None:
     assert ids_in(app.get("/v1/patients").json()) == {"Patient/ann"}
     assert app.get("/v1/patients/ben").status_code == 404
     assert ids_in(app.get("/v1/observations?patient=ben").json()) == set()
+
+
+def test_what_it_writes_is_told_as_other_writes_are(app: APIClient, riverside_scope: Scope) -> None:
+    with tenant_scope(riverside_scope):
+        consumers.attach("told")
+    own = observation("own", "ann", "laboratory")
+    assert app.put("/v1/fhir/Observation/own", own, format="json").status_code == 201
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [
+        {"request": {"method": "PUT", "url": "Observation/own"},
+         "resource": {**own, "status": "amended"}}]}  # fmt: skip
+    assert app.post("/v1/fhir", bundle, format="json").status_code == 200
+    assert app.delete("/v1/fhir/Observation/own").status_code == 204
+    asked = DueWork.objects.filter(kind=consumers.DISPATCH_KIND).exclude(ref=consumers.SWEEP)
+    assert asked.count() >= 1
