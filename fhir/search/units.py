@@ -36,6 +36,10 @@ class UnitError(ValueError):
     """The text is no UCUM unit, or one whose values no factor converts."""
 
 
+class NoFactorError(UnitError):
+    """The text is a UCUM unit, and no factor converts its values."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """What a unit measures, and how its values become values in base units.
@@ -86,6 +90,18 @@ def canonical_unit(code: str) -> Unit:
     return Unit(".".join(f"{base}{power}" for base, power in term.powers) or "1", term.factor)
 
 
+@lru_cache(maxsize=8192)
+def is_ucum(code: str) -> bool:
+    """Say whether a text follows UCUM's grammar with UCUM's atoms and prefixes."""
+    try:
+        _parse(code)
+    except NoFactorError:
+        return True
+    except (UnitError, ZeroDivisionError):
+        return False
+    return code.isascii()
+
+
 @lru_cache(maxsize=16384)
 def canonical_value(value: Decimal, code: str) -> float:
     """Return a value in the base units of its unit."""
@@ -96,7 +112,9 @@ def canonical_value(value: Decimal, code: str) -> float:
 
 
 def _parse(code: str) -> _Term:
-    if len(code) > MAX_LENGTH or not _ANNOTATION.sub("", code):
+    if code and not _ANNOTATION.sub("", code):
+        raise NoFactorError(code)
+    if len(code) > MAX_LENGTH:
         raise UnitError(code)
     term, at = _term(code, 0)
     if at != len(code):
@@ -142,7 +160,7 @@ def _component(code: str, at: int) -> tuple[_Term, int]:
 
 def _power(symbol: str, exponent: int) -> _Term:
     if abs(exponent) > MAX_EXPONENT:
-        raise UnitError(symbol)
+        raise NoFactorError(symbol)
     return _ONE.times(_simple(symbol), exponent)
 
 
@@ -166,7 +184,7 @@ def _atom(symbol: str) -> _Term:
     if base:
         return _Term(Fraction(1), ((base, 1),))
     if atom.is_special:
-        raise UnitError(symbol)
+        raise NoFactorError(symbol)
     return _Term(atom.value, ()).times(_parse(atom.unit))
 
 

@@ -20,7 +20,10 @@ _ATTRIBUTES = frozenset(
     start style summary tabindex title type valign value vspace width
     """.split()  # noqa: SIM905 -- eighty quoted words would be harder to read
 )
-_XML_LANG = "http://www.w3.org/XML/1998/namespace lang"
+_OF_XML = frozenset(
+    {"http://www.w3.org/XML/1998/namespace lang", "http://www.w3.org/XML/1998/namespace space"}
+)
+_FRAGMENT = re.compile(r"""(?:src|href)\s*=\s*["'](#[^"']+)""")
 _SCRIPT_URL = re.compile(r"\s*(javascript|vbscript|data:text/html)", re.IGNORECASE)
 
 
@@ -54,6 +57,11 @@ def has_content(div: str) -> bool:
     return "<img" in div or bool(re.sub(r"<[^>]*>|&nbsp;|&#160;", "", div).strip())
 
 
+def fragments(div: str) -> list[str]:
+    """Return what a narrative refers to in its own resource: pictures and links `#id`."""
+    return _FRAGMENT.findall(div)
+
+
 def _check_element(name: str, *, outermost: bool) -> None:
     namespace, _, local = name.rpartition(" ")
     if namespace != _XHTML or local not in _ELEMENTS or (outermost and local != "div"):
@@ -62,7 +70,7 @@ def _check_element(name: str, *, outermost: bool) -> None:
 
 def _check_attributes(attributes: dict[str, str]) -> None:
     for name, value in attributes.items():
-        if name not in _ATTRIBUTES and name != _XML_LANG:
+        if name not in _ATTRIBUTES and name not in _OF_XML:
             raise _ForbiddenError(name)
         if name in {"href", "src"} and _SCRIPT_URL.match(value):
             raise _ForbiddenError(value)

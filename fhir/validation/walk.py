@@ -188,9 +188,19 @@ def holds(node: Node, table: Table, context: Context) -> bool:
         return False
     tables = table.below
     for key, value in node.items():
-        if key in tables and not _holds_below(value, tables[key], context):
-            return False
+        if key in tables:
+            below = tables[key]
+            if not _holds_below(value, below, context):
+                return False
+            if below.may_be_bare and key[1:] not in node and _is_bare(value):
+                return False
     return True
+
+
+def _is_bare(shadow: object) -> bool:
+    """Say whether what stands for a primitive without value has no extension either."""
+    many = shadow if isinstance(shadow, list) else [shadow]
+    return all(one is None or (isinstance(one, dict) and one.keys() == {"id"}) for one in many)
 
 
 def _holds_below(value: Node | list[Node | None], table: Table, context: Context) -> bool:
@@ -220,10 +230,16 @@ def broken_rules(
         below = table.below.get(key)
         if below is None:
             continue
+        yield from _emptiness(node, key, below, place)
         many = isinstance(value, list)
         for index, item in enumerate(value if many else [value]):
             inner = (*place, key, index) if many else (*place, key)
             yield from broken_rules(item, below, context, warnings=warnings, place=inner)
+
+
+def _emptiness(node: Node, key: str, below: Table, place: Place) -> Iterator[tuple[Place, Rule]]:
+    if below.may_be_bare and key[1:] not in node and _is_bare(node[key]):
+        yield (*place, key[1:]), _EMPTY
 
 
 def _holds_or_unclear(rule: Rule, node: Node, context: Context) -> bool:

@@ -35,6 +35,7 @@ _ELSEWHERE = frozenset({"ele-1", "eld-11"})
 # What the text of R4 demands without giving it a key.
 _FROM_THE_TEXT = {
     ("Attachment", ""): ("attachment-size",),
+    ("Quantity", ""): ("ucum-code",),
     ("Reference", ""): ("reference-type",),
     ("Questionnaire", "item"): ("display-link-id",),
     ("ValueSet", "compose.include"): ("system-absolute", "snomed-filter"),

@@ -49,6 +49,12 @@ def _in_ucum(node: Node) -> bool:
     return (has(node, "code") or not has(node, "value")) and node.get("system", UCUM) == UCUM
 
 
+def _is_unit(node: Node, _: Context) -> bool:
+    from fhir.search.units import is_ucum  # for what asks for warnings only
+
+    return node.get("system") != UCUM or "code" not in node or is_ucum(node["code"])
+
+
 def _is_age(node: Node, _: Context) -> bool:
     return _in_ucum(node) and ("value" not in node or number(node["value"]) > 0)
 
@@ -183,6 +189,9 @@ RULES: dict[str, Rule] = {
         "The narrative must be one well-formed XHTML <div> with basic formatting only: no "
         "scripts, style sheets, forms, event attributes, or named entities that XML lacks (write "
         "&#160; for &nbsp;).",
+    ),
+    "ucum-code": Rule(
+        _is_unit, "The code is no unit of UCUM: correct it, or drop the system.", "warning"
     ),
     "txt-2": Rule(
         lambda n, c: "div" not in n or has_content(n["div"]),

@@ -18,6 +18,7 @@ from fhir.validation.invariants.rule import (
     has_choice,
     items,
 )
+from fhir.validation.narrative import fragments
 
 _ASKING = {"batch", "transaction", "history"}
 _ANSWERING = {"batch-response", "transaction-response", "history"}
@@ -39,6 +40,8 @@ def _fragments(value: Json) -> Iterator[str]:
     if isinstance(value, str):
         if value.startswith("#"):
             yield value
+        elif value.startswith("<div"):
+            yield from fragments(value)
     elif isinstance(value, dict):
         for below in value.values():
             yield from _fragments(below)
@@ -157,7 +160,10 @@ RULES: dict[str, Rule] = {
     "bundle-search-id": Rule(
         lambda n, c: (
             n.get("type") != "searchset"
-            or all("id" in resource for resource in items(n, "entry", "resource"))
+            or all(
+                "id" in resource or resource.get("resourceType") == "OperationOutcome"
+                for resource in items(n, "entry", "resource")
+            )
         ),
         "Search results need ids: add them.",
     ),

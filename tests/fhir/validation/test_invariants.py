@@ -785,3 +785,57 @@ def test_versioned_references_of_a_document_find_their_version():
     named = document("Patient/2/_history/1", "http://x/Patient/2")
     named["entry"][1:] = versions
     assert validate(named) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "is_unit"),
+    [
+        *((code, True) for code in ("mm[Hg]", "10*3/uL", "{score}", "[pH]", "mL/min/{1.73_m2}")),
+        *((code, False) for code in ("fmm[Hg]", "foo", "mg//dL", "lbs", "kg m", "°C")),
+    ],
+)
+def test_a_code_that_is_no_unit_of_ucum_is_warned_about(code, is_unit):
+    quantity = {"value": 1, "system": "http://unitsofmeasure.org", "code": code}
+    assert validate(observation(valueQuantity=quantity)) == []
+    warned = [
+        issue.expression
+        for issue in validate(observation(valueQuantity=quantity), warnings=True)
+        if "(ucum-code)" in issue.diagnostics
+    ]
+    assert warned == ([] if is_unit else ["Observation.value"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"_gender": {"id": "g"}}, "Patient.gender"),
+        ({"name": [{"text": "x", "_family": {"id": "f"}}]}, "Patient.name[0].family"),
+        ({"name": [{"text": "x", "_given": [{"id": "a"}]}]}, "Patient.name[0].given"),
+    ],
+)
+def test_an_id_alone_is_no_primitive(changes, place):
+    found = [(issue.expression, issue.diagnostics) for issue in validate(patient(**changes))]
+    assert [expression for expression, _ in found] == [place]
+    assert "(ele-1)" in found[0][1]
+    extended = [{"url": "http://x.org/e", "valueString": "y"}]
+    assert validate(patient(_gender={"id": "g", "extension": extended})) == []
+    assert validate(patient(gender="male", _gender={"id": "g"})) == []
+
+
+def test_an_outcome_among_search_results_needs_no_id():
+    issue = {"severity": "information", "code": "informational"}
+    outcome = {"resourceType": "OperationOutcome", "issue": [issue]}
+    entries = [{"resource": outcome, "search": {"mode": "outcome"}}]
+    bundle = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+    assert validate(bundle) == []
+    nameless = {**bundle, "entry": [{"resource": patient()}]}
+    assert "(bundle-search-id)" in validate(nameless)[0].diagnostics
+
+
+def test_a_picture_in_the_narrative_refers_to_what_is_contained():
+    div = '<div xmlns="http://www.w3.org/1999/xhtml"><img src="#p" alt="x"/></div>'
+    picture = {"resourceType": "Binary", "id": "p", "contentType": "image/png"}
+    shown = patient(text={"status": "generated", "div": div}, contained=[picture])
+    assert validate(shown) == []
+    other = patient(contained=[{**picture, "id": "q"}], text=shown["text"])
+    assert "(dom-3)" in validate(other)[0].diagnostics

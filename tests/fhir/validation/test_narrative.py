@@ -23,6 +23,7 @@ def div(content):
         "a &lt; b &amp;&#160;c",
         "<!-- a comment -->text",
         '<p xml:lang="de" lang="de">Hallo</p>',
+        '<pre xml:space="preserve">a  b</pre>',
     ],
 )
 def test_basic_formatting_is_safe(content):
