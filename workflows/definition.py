@@ -131,12 +131,14 @@ class Step:
 class Limits:
     """How many runs of a workflow go on at once, what becomes of others, and for how long.
 
-    `key` is a template over the input: the limit then counts runs of the same key.
+    `key` is a template over the input: the limit then counts runs of the same key. `across` the
+    project it counts runs of all workflows that say so.
     """
 
     max_runs: int | None = None
     on_limit: Literal["queue", "reject", "replace"] = "queue"
     key: str | None = None
+    across: Literal["workflow", "project"] = "workflow"
     run_timeout: float | None = None
 
 

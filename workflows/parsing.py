@@ -186,7 +186,7 @@ class _Reader(Reader):
             self.note(None, "concurrency", "`concurrency` is an object.")
         elif value is not None:
             at = "concurrency."
-            self.members(None, "concurrency", value, ("max_runs", "on_limit", "key"))
+            self.members(None, "concurrency", value, ("max_runs", "on_limit", "key", "across"))
             most = int(self.number(None, value, "max_runs", 1, (1, 1000), at, whole=True))
             policy = value.get("on_limit", "queue")
             if policy not in ("queue", "reject", "replace"):
@@ -196,7 +196,11 @@ class _Reader(Reader):
             if key is not None and not isinstance(key, str):
                 self.note(None, f"{at}key", "This is text with an expression in it.")
                 key = None
-            limits = Limits(max_runs=most, on_limit=policy, key=key)
+            across = value.get("across", "workflow")
+            if across not in ("workflow", "project"):
+                self.note(None, f"{at}across", "Use one of workflow, project.")
+                across = "workflow"
+            limits = Limits(max_runs=most, on_limit=policy, key=key, across=across)
         return replace(limits, run_timeout=self.seconds(None, source, "timeout"))
 
     # --- steps --------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def start(
     patient = input.get("patient_id")
     kind = {"kind": trigger, **cause.facts}
     roots = {"input": dict(input), "trigger": kind}
-    admission = admit(found.workflow_id, found.slug, found.limits, roots)
+    admission = admit(found.workflow_id, found.project_id, found.slug, found.limits, roots)
     run = Run(
         project_id=found.project_id,
         workflow_id=found.workflow_id,

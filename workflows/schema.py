@@ -86,6 +86,10 @@ def _concurrency() -> Json:
             "max_runs": {"type": "integer", "minimum": 1, "maximum": 1000},
             "on_limit": {"enum": ["queue", "reject", "replace"]},
             "key": {"type": "string", "description": "Counts runs of the same key only"},
+            "across": {
+                "enum": ["workflow", "project"],
+                "description": "With `project`: counts runs of all workflows that say so",
+            },
         },
     }
 

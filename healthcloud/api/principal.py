@@ -73,6 +73,8 @@ class Principal:
     user_id: str | None = None
     role: str | None = None
     rate_limit: RateLimit | None = None
+    run_limit: RateLimit | None = None
+    """How many runs of workflows the organization's plan starts, in this environment."""
     patient: str | None = None
     client_id: str | None = None
     fhir_user: str | None = None

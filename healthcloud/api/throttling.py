@@ -66,10 +66,9 @@ class Rate:
 class LimitReached(RateLimited):
     """The caller's bucket is empty; carries the headers that say so."""
 
-    def __init__(self, limit: RateLimit, rate: Rate, *, retry_after: float) -> None:
+    def __init__(self, limit: str, rate: Rate, *, retry_after: float) -> None:
         super().__init__(
-            f"This key may make {limit.per_minute} requests a minute and {limit.burst} a second."
-            f" Wait {max(1, round(retry_after + 0.499))} s, as `Retry-After` says.",
+            f"{limit} Wait {max(1, round(retry_after + 0.499))} s, as `Retry-After` says.",
             retry_after=retry_after,
         )
         self.headers = rate.headers()
@@ -99,6 +98,20 @@ def take(principal: Principal, *, weight: int = 1) -> Rate | None:
     if limit is None:
         return None
     name = f"hc:rate:{{{principal.environment_id}:{principal.actor.id}}}"
+    return _take(name, limit, weight, "This key may make", "requests")
+
+
+def take_run(principal: Principal) -> None:
+    """Take a token for the start of a run, of those that the organization's plan has.
+
+    Raises LimitReached as `take` does.
+    """
+    if principal.run_limit is not None:
+        name = f"hc:runs:{{{principal.environment_id}}}"
+        _take(name, principal.run_limit, 1, "This organization's plan starts", "runs")
+
+
+def _take(name: str, limit: RateLimit, weight: int, who: str, what: str) -> Rate | None:
     try:
         answer = _script(settings.VALKEY_URL)(
             keys=[f"{name}:minute", f"{name}:second"],
@@ -110,5 +123,6 @@ def take(principal: Principal, *, weight: int = 1) -> Rate | None:
     allowed, remaining, wait, full = cast("list[int]", answer)
     rate = Rate(limit.per_minute, remaining, int(time.time() + full / 1000) + 1)
     if not allowed:
-        raise LimitReached(limit, rate, retry_after=wait / 1000)
+        text = f"{who} {limit.per_minute} {what} a minute and {limit.burst} a second."
+        raise LimitReached(text, rate, retry_after=wait / 1000)
     return rate

@@ -47,6 +47,13 @@ def rate_limit_for(plan: str, environment: str) -> RateLimit | None:
     return queries.PLAN_LIMITS.get(plan)
 
 
+def run_limit_for(plan: str, environment: str) -> RateLimit | None:
+    """Return how many runs an organization's plan starts; a sandbox of one machine has no limit."""
+    if environment == Environment.Kind.SANDBOX and settings.SANDBOX_UNLIMITED:
+        return None
+    return queries.RUN_LIMITS.get(plan)
+
+
 def principal_for_key(
     key: KeyRow,
     *,
@@ -78,6 +85,7 @@ def principal_for_key(
         scopes=frozenset(key.scopes),
         key_id=key.id,
         rate_limit=rate_limit_for(key.plan, key.environment),
+        run_limit=run_limit_for(key.plan, key.environment),
         find_project=partial(_find_project, key),
         guard=partial(queries.unchanged, key) if remembered else None,
     )
@@ -192,6 +200,7 @@ def principal_for_member(
         user_id=user.id,
         role=membership.role,
         rate_limit=rate_limit_for(membership.organization.plan, environment.kind),
+        run_limit=run_limit_for(membership.organization.plan, environment.kind),
         find_project=partial(queries.find_project_reference, membership.organization_id),
     )
 

@@ -24,6 +24,11 @@ PLAN_LIMITS: Final[dict[str, RateLimit | None]] = {
     "growth": RateLimit(per_minute=2000, burst=200),
     "unlimited": None,
 }
+RUN_LIMITS: Final[dict[str, RateLimit | None]] = {
+    "starter": RateLimit(per_minute=300, burst=50),
+    "growth": RateLimit(per_minute=1500, burst=200),
+    "unlimited": None,
+}
 
 
 class KeyRow(NamedTuple):

@@ -9,7 +9,9 @@ import pytest
 from rest_framework.test import APIClient
 
 from healthcloud.actors import Actor
+from healthcloud.api.principal import RateLimit
 from healthcloud.ledger.worker import run_until_idle
+from healthcloud.organizations import queries as organization_queries
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.healthcloud.conftest import client_for
 from tests.workflows.conftest import Json, Runner, definition
@@ -60,6 +62,56 @@ def test_a_limit_queues_refuses_or_replaces(
     runs.cancel(run_id=first.id, actor=alice_actor, now=now)
     run_until_idle(["steps"])
     assert queries.run(second.id).status == "waiting"
+
+
+@pytest.mark.parametrize("ending", ["queue", "reject"])
+def test_a_limit_of_the_project_counts_the_runs_of_all_workflows_that_say_so(
+    in_riverside: Scope, alice_actor: Actor, now: datetime, ending: str
+) -> None:
+    shared = {"max_runs": 1, "across": "project"}
+    for slug, policy in (("flow", ending), ("other", "queue"), ("refusing", "reject")):
+        limits = {**shared, "on_limit": policy}
+        publish({**definition(PAUSE, concurrency=limits), "slug": slug}, alice_actor, now)
+    publish({**definition(PAUSE, concurrency={"max_runs": 1}), "slug": "own"}, alice_actor, now)
+    first = begin(alice_actor, now)
+    held = begin(alice_actor, now, "other")
+    assert (first.status, held.status, held.held) == ("waiting", "queued", True)
+    with pytest.raises(admission.TooManyRuns, match="This project's workflows run 1 times"):
+        begin(alice_actor, now, "refusing")
+    assert begin(alice_actor, now, "own").status == "waiting"
+    runs.cancel(run_id=first.id, actor=alice_actor, now=now)
+    run_until_idle(["steps"])
+    assert queries.run(held.id).status == "waiting"
+
+
+def test_a_limit_across_something_else_is_refused(
+    in_riverside: Scope, alice_actor: Actor, now: datetime
+) -> None:
+    source = definition(PAUSE, concurrency={"max_runs": 1, "across": "galaxy"})
+    with pytest.raises(services.InvalidDefinition) as raised:
+        publish(source, alice_actor, now)
+    assert "concurrency.across" in str(raised.value.details)
+
+
+def test_a_plan_starts_so_many_runs_a_minute(
+    client_for: Callable[..., APIClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = RateLimit(per_minute=2, burst=2)
+    monkeypatch.setitem(organization_queries.RUN_LIMITS, "starter", limit)
+    client = client_for("riverside", project="screening", environment="production")
+    source = {**definition(PAUSE), "publish": True}
+    assert client.post("/v1/workflows", source, format="json").status_code == 201
+    body = {"workflow_id": "flow", "input": {}}
+    for _ in range(20):  # a machine so slow that the bucket fills meanwhile starts some more
+        refused = client.post("/v1/workflows/run", body, format="json")
+        if refused.status_code == 429:
+            break
+    assert refused.status_code == 429
+    assert refused.json()["error"]["message"].startswith(
+        "This organization's plan starts 2 runs a minute and 2 a second."
+    )
+    assert int(refused["Retry-After"]) >= 1
+    assert client.get("/v1/workflows/runs").status_code == 200
 
 
 def test_a_child_run_hands_its_output_on(

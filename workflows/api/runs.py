@@ -7,6 +7,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from healthcloud.api import throttling
 from healthcloud.api.pagination import paginate
 from healthcloud.api.views import PlatformView
 from workflows import observing, queries, retrying, runs
@@ -44,6 +45,7 @@ class StartRun(PlatformView):
         return self.answered_later(_answer(run))
 
     def _started(self, data: dict[str, Any], *, in_place: bool) -> Run:
+        throttling.take_run(self.principal)
         return runs.start(
             actor=self.actor,
             workflow=data["workflow_id"],
@@ -160,6 +162,7 @@ class RerunRun(PlatformView):
     def post(self, request: Request, run_id: str) -> Response:
         """Start a new run of the workflow, with the same input or an edited one."""
         data: dict[str, Any] = self.validated(RerunBody)
+        throttling.take_run(self.principal)
         run = retrying.rerun(run_id=run_id, actor=self.actor, now=self.now, **data)
         return Response(represent.run(run), status=202)
 
