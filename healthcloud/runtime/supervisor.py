@@ -21,6 +21,7 @@ _BACKOFF_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_SECONDS: Final = 60.0
 _KILLED_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.1
+_SLOW_SECONDS: Final = 5.0
 _ATTEMPTS: Final = 5
 _HOPELESS: Final = 3
 SERVERS: Final = frozenset({"database", "cache"})
@@ -263,12 +264,13 @@ class Supervisor:
     def stop(self) -> None:
         """Stop what uses the servers all at once, then the servers, last started first."""
         users = [process for process in self.processes if process.role not in SERVERS]
-        for process in users:
-            process.ask_to_stop()
-        for process in users:
-            process.finish()
-        for process in reversed(self.processes):
-            if process.role in SERVERS:
+        servers = [process for process in self.processes if process.role in SERVERS]
+        for group in (users, *([server] for server in reversed(servers))):
+            begun = time.monotonic()
+            for process in group:
                 process.ask_to_stop()
+            for process in group:
                 process.finish()
+                if (seconds := time.monotonic() - begun) > _SLOW_SECONDS:
+                    self.log(f"{process.name} took {seconds:.0f} s to stop")
         self.on_change()
