@@ -73,8 +73,8 @@ def test_runs_are_carried_while_the_broker_is_away(
     with tenant_scope(live_tenant):
         services.create_workflow(definition=DEFINITION, actor=alice_actor, now=now, publish=True)
     first = start()
-    wait_until(lambda: is_over(first), 60)
+    wait_until(lambda: is_over(first), 120)
     second = start()
-    wait_until(lambda: is_over(second), 30)
+    wait_until(lambda: is_over(second), 60)
     worker.terminate()
-    assert worker.wait(timeout=60) == 0
+    assert worker.wait(timeout=120) == 0
