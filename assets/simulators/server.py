@@ -8,6 +8,7 @@ from typing import Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from assets.simulators.exchange import Answer, Request
+from assets.simulators.payer.server import PayerSimulator
 from assets.simulators.quest.server import QuestSimulator
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def _request(environ: dict[str, object], path: str) -> Request | None:
 
 def application() -> Simulators:
     """Return the application with all simulators mounted."""
-    return Simulators({"quest": QuestSimulator()})
+    return Simulators({"payer": PayerSimulator(), "quest": QuestSimulator()})
 
 
 class _ThreadingServer(ThreadingMixIn, WSGIServer):

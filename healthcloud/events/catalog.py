@@ -146,7 +146,7 @@ def _type(
 
 _DEPLOYMENT = "deployment_id asset_id"
 _AGENT_RUN = "agent_run_id asset_id"
-_PRIOR_AUTH = "patient_id agent_run_id claim claim_response payer_reference"
+_PRIOR_AUTH = "agent_run_id run_id deployment_id asset_id claim claim_response payer_reference"
 _TYPES: Final = (
     _type("organization.created", "An organization was created.", "organization_id", "slug"),
     _type("project.created", "A project was created.", "project_id", "slug"),
@@ -265,9 +265,7 @@ _TYPES: Final = (
         "patient_id",
         "agent_run_id coverage coverage_eligibility_response",
     ),
-    _type(
-        "prior_auth.submitted", "A request went to the payer.", _PRIOR_AUTH.split()[0], _PRIOR_AUTH
-    ),
+    _type("prior_auth.submitted", "A request went to the payer.", "patient_id", _PRIOR_AUTH),
     _type("prior_auth.approved", "The payer approved.", "patient_id", _PRIOR_AUTH),
     _type("prior_auth.denied", "The payer denied.", "patient_id", _PRIOR_AUTH, severity="warning"),
     _type("prior_auth.pended", "The payer has not decided.", "patient_id", _PRIOR_AUTH),

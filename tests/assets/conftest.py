@@ -18,6 +18,7 @@ from healthcloud.api.principal import ALL_SCOPES
 from healthcloud.organizations import keys
 from healthcloud.organizations.models import ApiKey
 from healthcloud.tenancy.scope import Scope, tenant_scope
+from tests.assets.authorization import Payer
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = (
@@ -53,6 +54,16 @@ def quest(simulator_url: str, settings: Any, riverside_scope: Scope) -> "Quest":
     settings.SIMULATOR_URL = simulator_url
     account = Quest(simulator_url, f"sandbox-{riverside_scope.project_id}")
     account.reset()
+    cache.clear()
+    return account
+
+
+@pytest.fixture
+def payer(simulator_url: str, settings: Any, riverside_scope: Scope) -> Payer:
+    """Alice's account at the payer simulator, which the sandbox talks to."""
+    settings.SIMULATOR_URL = simulator_url
+    account = Payer(simulator_url, f"sandbox-{riverside_scope.project_id}")
+    account.post("reset")
     cache.clear()
     return account
 

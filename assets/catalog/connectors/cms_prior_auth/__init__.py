@@ -1,0 +1,1 @@
+"""CMS Prior Auth API: prior authorization over Da Vinci PAS."""
