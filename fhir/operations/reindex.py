@@ -9,6 +9,7 @@ from fhir.interactions.read import read
 from fhir.operations.operation import Answer, Call, Operation
 from fhir.operations.parameters import InvalidParameter
 from fhir.parameters.reindexing import KIND
+from healthcloud.tenancy.scope import active_scope
 
 _DEFINITION: Final = "https://healthcloud.dev/fhir/OperationDefinition/reindex"
 
@@ -16,7 +17,7 @@ _DEFINITION: Final = "https://healthcloud.dev/fhir/OperationDefinition/reindex"
 def kick_off(call: Call) -> Answer:
     """Ask for the system, a type or a resource to be indexed; the answer says where to watch."""
     types = [call.resource_type] if call.resource_type else _types(call)
-    request: JsonObject = {"types": types}
+    request: JsonObject = {"types": types, "sight": active_scope().sight}
     if call.level == "instance":
         read(resource_type=call.resource_type, id=call.id)
         request["id"] = call.id
@@ -44,6 +45,7 @@ OPERATIONS = (
         affects_state=True,
         starts_job=True,
         needs_whole=True,
+        heeds_consents=True,
         weight=20,
     ),
     Operation(
@@ -55,6 +57,7 @@ OPERATIONS = (
         affects_state=True,
         starts_job=True,
         needs_whole=True,
+        heeds_consents=True,
         weight=20,
     ),
 )

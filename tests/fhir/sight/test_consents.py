@@ -192,6 +192,17 @@ def test_what_is_written_is_told_where_consents_are_enforced(
     assert asked.count() >= 1
 
 
+def test_indexing_anew_shows_nothing_and_is_allowed(reader: APIClient, put: Put) -> None:
+    put(consent({"type": "deny"}))
+    nothing = {"resourceType": "Parameters"}
+    begun = reader.post("/v1/fhir/Observation/$reindex", nothing, format="json")
+    assert begun.status_code == 202
+    place = begun["Content-Location"].removeprefix("http://testserver")
+    assert reader.get(place).status_code == 202
+    hidden = reader.post("/v1/fhir/Observation/lab-ann/$reindex", nothing, format="json")
+    assert hidden.status_code == 404
+
+
 def test_glass_is_broken_with_the_right_and_a_reason(
     reader: APIClient, put: Put, client_for: ClientFor, riverside_scope: Scope
 ) -> None:
