@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -145,6 +146,7 @@ def is_id(value: str) -> bool:
     return ID_PATTERN.fullmatch(value) is not None
 
 
+@lru_cache(maxsize=256)
 def instant(moment: datetime) -> str:
     """Return a moment as a FHIR instant in UTC with milliseconds."""
     utc = moment.astimezone(UTC)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import inf, nextafter
-from typing import Final
+from typing import Final, NamedTuple
 
 from fhir import hashes
 from fhir.search.extractors import Date, Position, Quantity, fold
@@ -16,8 +16,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class DateRow:
+class DateRow(NamedTuple):
     """A range of time in microseconds since 1970, `high` exclusive."""
 
     param: int
@@ -25,8 +24,7 @@ class DateRow:
     high: int
 
 
-@dataclass(frozen=True, slots=True)
-class QuantityRow:
+class QuantityRow(NamedTuple):
     """A number, quantity or position; open bounds are infinite, absent units 0.
 
     The canonical bounds are in UCUM's base units, and `unit` is then the dimension they measure;
@@ -44,8 +42,7 @@ class QuantityRow:
     printed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StringRow:
+class StringRow(NamedTuple):
     """A text, folded for comparison without case and accents, and as it came."""
 
     param: int

@@ -148,6 +148,7 @@ def _add_ordered(rows: IndexRows, param: int, value: Value) -> None:
         rows.strings.append(string_row(param, value.value))
 
 
+@lru_cache(maxsize=16384)
 def component_hash(position: int, form: int) -> int:
     """Return the hash of a token in its place among a composite's components."""
     return hashes.hash64(f"{position}:{form}")

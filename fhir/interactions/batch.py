@@ -35,7 +35,7 @@ from fhir.interactions.create import create
 from fhir.interactions.delete import delete, delete_where
 from fhir.interactions.entry_read import answer_read
 from fhir.interactions.patch import matching_id, patch
-from fhir.interactions.references import conditional_references, resolve
+from fhir.interactions.references import Links, conditional_references, resolve
 from fhir.interactions.update import update, update_where
 from fhir.search.service import first_pages
 from fhir.sql import is_deadlock
@@ -126,7 +126,7 @@ def _resolved(entry: Entry, *, now: datetime) -> Entry:
         "?".join(condition): meant_by(condition, matches)
         for condition, matches in zip(conditions, found, strict=True)
     }
-    return replace(entry, resource=resolve(entry.resource, targets))
+    return replace(entry, resource=resolve(entry.resource, Links(targets)))
 
 
 def _create(entry: Entry, *, actor: Actor, now: datetime) -> Answer:

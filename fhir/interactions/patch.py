@@ -1,13 +1,11 @@
 """patch and conditional patch. https://hl7.org/fhir/R4/http.html#patch"""
 
-from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 
 from fhir.errors import NothingMatches, ResourceGone, ResourceNotFound, VersionConflict
 from fhir.identity import check_body_id, check_id, check_if_match, check_type
 from fhir.interactions.conditional import match_one
-from fhir.interactions.references import resolve
+from fhir.interactions.references import NO_LINKS, Links, resolve
 from fhir.interactions.update import lock_one
 from fhir.patches import Patch
 from fhir.rows import CurrentRow, NewVersion
@@ -49,14 +47,14 @@ def patched(
     current: CurrentRow | None,
     patch: Patch,
     *,
-    targets: Mapping[str, str] = MappingProxyType({}),
+    links: Links = NO_LINKS,
 ) -> NewVersion:
-    """Return the version that a patch makes of the current one, and links to targets resolved."""
+    """Return the version that a patch makes of the current one, with its links resolved."""
     if current is None:
         raise ResourceNotFound(resource_type, rid)
     if current.content is None:
         raise ResourceGone(resource_type, rid, current.version)
-    parsed = accept(resolve(patch.apply(current.content), targets), resource_type=resource_type)
+    parsed = accept(resolve(patch.apply(current.content), links), resource_type=resource_type)
     check_body_id(parsed, rid)
     return write.version_of(parsed, rid=rid, method="PATCH", current=current)
 

@@ -34,7 +34,7 @@ from fhir.interactions.conditional import (
     read_condition,
 )
 from fhir.interactions.delete import most_deleted, refuse_too_many
-from fhir.interactions.references import conditional_references
+from fhir.interactions.references import NO_LINKS, Links, conditional_references
 from fhir.patches import Patch
 from fhir.search.request import SearchRequest
 from fhir.search.service import first_pages
@@ -53,6 +53,8 @@ class Plan:
     """Position of each entry that writes, with type and id."""
     targets: dict[str, str] = field(default_factory=dict)
     """Full URLs and conditional references, with the `Type/id` that each stands for."""
+    links: Links = NO_LINKS
+    """The same, once all are known."""
     found: dict[Condition, int] = field(default_factory=dict)
     """Conditions in their normal form, with the position of the entry that makes their match."""
     matches: dict[Condition, list[StoredResource]] = field(default_factory=dict)
@@ -105,6 +107,7 @@ def make_plan(entries: list[Entry], write: Write, now: datetime) -> Plan:
     for entry in entries:
         with naming(entry):
             _resolve_conditional(entry, plan)
+    plan.links = Links(plan.targets)
     return plan
 
 

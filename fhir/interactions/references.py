@@ -5,8 +5,9 @@ byte around them. Only a resource that names an entry elsewhere, in an element o
 its narrative, is taken apart; its decimals keep their digits.
 """
 
+import os.path
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import orjson
@@ -17,9 +18,11 @@ from fhir.patches.values import Json, decode, encode
 
 Targets = Mapping[str, str]
 
-# Inside a string every quotation mark is escaped, so that a match never begins there.
-_REFERENCE: Final = re.compile(rb'(?<!\\)("reference"\s*:\s*)"([^"\\]+)"')
-_CONDITIONAL: Final = re.compile(rb'(?<!\\)"reference"\s*:\s*"([A-Z][A-Za-z]+)\?([^"\\]+)"')
+# Inside a string every quotation mark is escaped, so that a match never begins there. The look
+# behind comes after the name, as a search for text that is fixed is a fast one.
+_NAME: Final = rb'"reference"(?<!\\"reference")'
+_REFERENCE: Final = re.compile(rb"(" + _NAME + rb'\s*:\s*)"([^"\\]+)"')
+_CONDITIONAL: Final = re.compile(_NAME + rb'\s*:\s*"([A-Z][A-Za-z]+)\?([^"\\]+)"')
 _ELSEWHERE: Final = re.compile(rb'(?<!"reference":)(?<!"reference": )"((?:urn:|https?:)[^"\\]*)"')
 _NARRATIVE_BYTES: Final = re.compile(rb"(?:href|src)\s*=\s*(?:\\\"|')([^\"'\\]+)")
 _NARRATIVE: Final = re.compile(r"((?:href|src)\s*=\s*)([\"'])([^\"']+)\2")
@@ -39,33 +42,77 @@ def _plain(text: bytes) -> bytes:
     return _ESCAPED_SLASH.sub(rb"\1/", text) if b"\\/" in text else text
 
 
-def resolve(resource: ParsedResource, targets: Targets) -> ParsedResource:
+class Links:
+    """What entries are called, and the reference that each name stands for.
+
+    Names are full URLs, `Type/id` as the Bundle knew it, and conditional references. The
+    beginnings that all full URLs of a scheme share tell whether a text may name an entry at all.
+    """
+
+    def __init__(self, targets: Targets) -> None:
+        self.targets = targets
+        self._replacements = {
+            name.encode(): orjson.dumps(target) for name, target in targets.items()
+        }
+        self._beginnings = tuple(_beginnings(self._replacements))
+
+    def __bool__(self) -> bool:
+        return bool(self.targets)
+
+    def replaced(self, text: bytes) -> bytes | None:
+        """Return the text with its references replaced; None where it names entries elsewhere."""
+        found = 0
+        beginnings, replacements = self._beginnings, self._replacements
+
+        def replace(match: re.Match[bytes]) -> bytes:
+            nonlocal found
+            link = match[2]
+            found += link.startswith(beginnings)
+            target = replacements.get(link)
+            if target is None and b"/_history/" in link:
+                target = replacements.get(link.partition(b"/_history/")[0])
+            return match[0] if target is None else match[1] + target
+
+        result = _REFERENCE.sub(replace, text)
+        if sum(map(text.count, beginnings)) != found and self._are_named(_ELSEWHERE, text):
+            return None
+        if (b"href" in text or b"src" in text) and self._are_named(_NARRATIVE_BYTES, text):
+            return None
+        return result
+
+    def _are_named(self, pattern: re.Pattern[bytes], text: bytes) -> bool:
+        return any(found[1] in self._replacements for found in pattern.finditer(text))
+
+
+def _beginnings(names: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the longest beginning that the names of each scheme share."""
+    listed = list(names)
+    for scheme in b"urn:", b"http:", b"https:":
+        shared = os.path.commonprefix([name for name in listed if name.startswith(scheme)])
+        if shared:
+            yield shared
+
+
+NO_LINKS: Final = Links({})
+
+
+def resolve(resource: ParsedResource, links: Links) -> ParsedResource:
     """Return the resource with what names an entry replaced by the entry's new reference.
 
-    `targets` maps full URLs, `Type/id` as the Bundle knew it and conditional references to the
-    new `Type/id`. Replaced are references, elements of the types uri, url, oid and uuid, and the
-    links of the narrative; a canonical or an identifier's value never is.
+    Replaced are references, elements of the types uri, url, oid and uuid, and the links of the
+    narrative; a canonical or an identifier's value never is.
     """
-    if not targets:
+    if not links:
         return resource
     text = _plain(resource.text)
-    if _is_named_elsewhere(text, targets):
+    replaced = links.replaced(text)
+    if replaced is None:
         document = decode(text)
-        _relink(document, targets)
+        _relink(document, links.targets)
         return parse(encode(document))
-    if b'"reference"' in text:
-        text = _REFERENCE.sub(_replacer(targets), text)
-    if text == resource.text:
+    if replaced == resource.text:
         return resource
-    return ParsedResource(text, orjson.loads(text))
-
-
-def _replacer(targets: Targets) -> Callable[[re.Match[bytes]], bytes]:
-    def replace(found: re.Match[bytes]) -> bytes:
-        target = _target(found[2].decode(), targets)
-        return found[0] if target is None else found[1] + orjson.dumps(target)
-
-    return replace
+    return ParsedResource(replaced, orjson.loads(replaced))
 
 
 def _target(link: str, targets: Targets) -> str | None:
@@ -74,15 +121,6 @@ def _target(link: str, targets: Targets) -> str | None:
         return targets[link]
     plain, _, _ = link.partition("/_history/")
     return targets.get(plain)
-
-
-def _is_named_elsewhere(text: bytes, targets: Targets) -> bool:
-    """Tell whether something besides a reference may name an entry."""
-    if any(found[1].decode() in targets for found in _ELSEWHERE.finditer(text)):
-        return True
-    return (b"href" in text or b"src" in text) and any(
-        found[1].decode() in targets for found in _NARRATIVE_BYTES.finditer(text)
-    )
 
 
 def _relink(resource: JsonObject, targets: Targets) -> None:

@@ -122,7 +122,7 @@ def _read(entry: Entry, plan: Plan, operate: Operate) -> Answer:
     if not entry.call:
         return answer_read(entry, now=plan.now)
     if entry.resource is not None:
-        entry = replace(entry, resource=resolve(entry.resource, plan.targets))
+        entry = replace(entry, resource=resolve(entry.resource, plan.links))
     return operate(entry)
 
 
@@ -178,6 +178,6 @@ def _next_version(entry: Entry, row: CurrentRow | None, plan: Plan) -> NewVersio
     resource_type, rid = plan.keys[entry.position]
     if entry.method == "PATCH":
         patch = plan.patches[entry.position]
-        return patched(plan.write, resource_type, rid, row, patch, targets=plan.targets)
-    parsed = accept(resolve(needs_resource(entry), plan.targets), resource_type=resource_type)
+        return patched(plan.write, resource_type, rid, row, patch, links=plan.links)
+    parsed = accept(resolve(needs_resource(entry), plan.links), resource_type=resource_type)
     return plan.write.version_of(parsed, rid=rid, method=entry.method, current=row)
