@@ -5,7 +5,6 @@ byte around them. Only a resource that names an entry elsewhere, in an element o
 its narrative, is taken apart; its decimals keep their digits.
 """
 
-import os.path
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -86,11 +85,13 @@ class Links:
 
 def _beginnings(names: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the longest beginning that the names of each scheme share."""
-    listed = list(names)
+    listed = sorted(names)
     for scheme in b"urn:", b"http:", b"https:":
-        shared = os.path.commonprefix([name for name in listed if name.startswith(scheme)])
-        if shared:
-            yield shared
+        same = [name for name in listed if name.startswith(scheme)]
+        if same:
+            first, last = same[0], same[-1]  # what these two share, all between them do
+            pairs = enumerate(zip(first, last, strict=False))
+            yield first[: next((place for place, (a, b) in pairs if a != b), len(first))]
 
 
 NO_LINKS: Final = Links({})
