@@ -9,30 +9,22 @@ from typing import Final
 
 from fhir.definitions import type_name
 from fhir.rows import NewVersion
-from fhir.sql import Statement
 from healthcloud.actors import Actor
-from healthcloud.audit.services import record, recording
+from healthcloud.audit.services import Note, record
 
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _ROW: Final = 500
 
 
-def recording_write(versions: Sequence[NewVersion], *, actor: Actor, now: datetime) -> Statement:
-    """Return what the writing statement of one version adds, to be in the trail with its row `r`.
-
-    It is empty for several versions, which `record_writes` adds.
-    """
-    if len(versions) != 1:
-        return Statement("")
-    [version] = versions
-    return recording(
-        source="r",
-        actor=actor,
+def note_of(version: NewVersion, *, now: datetime) -> Note:
+    """Return what the writing statement adds to the trail with the row of one version."""
+    return Note(
+        number=version.key,
         action=f"fhir.{_VERBS[version.method]}",
         target_type=type_name(version.type_number),
         target_id=version.rid,
-        now=now,
         details={"version": version.version},
+        now=now,
     )
 
 

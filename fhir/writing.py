@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from fhir import parameters
-from fhir.auditing import record_writes, recording_write
+from fhir.auditing import note_of, record_writes
 from fhir.consumers import asking_for_dispatch
 from fhir.definitions import type_name, type_number
 from fhir.documents import (
@@ -30,7 +30,8 @@ from fhir.identity import check_type
 from fhir.index_rows import IndexRows
 from fhir.indexing import index_resource
 from fhir.profile_rules import refuse_nonconforming
-from fhir.rows import Companions, CurrentRow, NewVersion, write_versions
+from fhir.row_writes import Writing, write_recorded, write_versions
+from fhir.rows import CurrentRow, NewVersion
 from fhir.stored import StoredResource
 from fhir.validation import outcome, validate
 from healthcloud.actors import SYSTEM, Actor
@@ -131,19 +132,19 @@ class Write:
         return done | replace(self, known=fresh)._write([_indexed(v, fresh) for v in missing])
 
     def _write(self, versions: Sequence[NewVersion]) -> set[int]:
-        recorded = recording_write(versions, actor=self.actor, now=self.updated)
-        written = write_versions(
-            versions,
-            project=self.project,
-            actor=self.actor.id,
-            updated=self.updated,
-            companions=Companions(asking_for_dispatch(), recorded),
-            generation=self.known.generation,
+        project_id, _ = active_project()
+        writing = Writing(
+            *(self.project, project_id, self.actor, self.known.generation), asking_for_dispatch()
         )
-        done = [version for version in versions if version.key in written.keys]
         if len(versions) == 1:
+            [version] = versions
+            note = note_of(version, now=self.updated)
+            written = write_recorded(version, writing, updated=self.updated, note=note)
             ask_for_chain_after_commit()
         else:
+            written = write_versions(versions, writing, updated=self.updated)
+        done = [version for version in versions if version.key in written.keys]
+        if len(versions) != 1:
             record_writes(done, actor=self.actor, now=self.updated)
         if written.queue is not None:
             ring_after_commit(written.queue)

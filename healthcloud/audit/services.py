@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Final, Literal, TypeAlias
@@ -15,7 +16,7 @@ from healthcloud.audit.models import AuditEvent, new_audit_event_id
 from healthcloud.ledger.services import enqueue
 from healthcloud.tenancy.backend.ahead import Rows
 from healthcloud.tenancy.batch import send_later
-from healthcloud.tenancy.pipeline import Statement
+from healthcloud.tenancy.pipeline import Statement, moments
 from healthcloud.tenancy.scope import Scope, active_scope, after_commit
 
 Outcome: TypeAlias = Literal["success", "denied", "failure"]
@@ -34,8 +35,12 @@ _INSERT_WITH: Final = """
 , audited AS (
     INSERT INTO audit_auditevent (event_id, project_id, actor_kind, actor_id, actor_label, action,
                                   target_type, target_id, outcome, details, request_id, created_at)
-    SELECT %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text, %s::text,
-           %s::jsonb, %s::text, %s::timestamptz FROM {source}
+    SELECT n.event_id, %s::text, %s::text, %s::text, %s::text, n.action, n.target_type,
+           n.target_id, 'success', n.details::jsonb, n.request_id, n.created_at
+    FROM {source} JOIN unnest(%s::bigint[], %b::text[], %b::text[], %b::text[], %b::text[],
+        %b::text[], %b::text[], %s::timestamptz[])
+    AS n(self, event_id, action, target_type, target_id, details, request_id, created_at)
+    USING (self)
     RETURNING position
 ), audit_pending AS (
     INSERT INTO audit_auditpending (position) SELECT position FROM audited
@@ -102,25 +107,38 @@ def entry(
     return Statement(_INSERT, values, prepare=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A success that is recorded with the row that has its number as `self`."""
+
+    number: int
+    action: str
+    target_type: str
+    target_id: str
+    details: Mapping[str, object]
+    now: datetime
+    request_id: str = field(default_factory=current_request_id)
+    event_id: str = field(default_factory=new_audit_event_id)
+
+
 def recording(
-    *,
-    source: str,
-    actor: Actor,
-    action: str,
-    target_type: str,
-    target_id: str,
-    now: datetime,
-    details: Mapping[str, object],
+    *, source: str, actor: Actor, project_id: str | None, notes: Sequence[Note]
 ) -> Statement:
-    """Return further members of a WITH that record a success for the one row of `source`, or none.
+    """Return further members of a WITH that record a note for each row of `source` it is about.
 
     For actions that are a single statement, inside `tenant_scope` or `direct_scope`; call
     `ask_for_chain_after_commit` with it.
     """
     values = (
-        *(new_audit_event_id(), active_scope().project_id or ""),
-        *(actor.kind, actor.id, actor.label[:200], action, target_type, target_id, "success"),
-        *(json.dumps(details), current_request_id(), now),
+        *(project_id or "", actor.kind, actor.id, actor.label[:200]),
+        [note.number for note in notes],
+        [note.event_id for note in notes],
+        [note.action for note in notes],
+        [note.target_type for note in notes],
+        [note.target_id for note in notes],
+        [json.dumps(note.details) for note in notes],
+        [note.request_id for note in notes],
+        moments([note.now for note in notes]),
     )
     return Statement(_INSERT_WITH.format(source=source), values)
 

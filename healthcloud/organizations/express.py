@@ -35,7 +35,7 @@ from healthcloud.organizations.authentication import recall_steadily
 from healthcloud.organizations.direct import policy_headers
 from healthcloud.tenancy.awaiting import LoopConnections, run_awaiting
 from healthcloud.tenancy.pipeline import Refused, Statement, encoded_value
-from healthcloud.tenancy.scope import DirectEntry, Run, Scope, direct_scope
+from healthcloud.tenancy.scope import DirectEntry, LoopRun, Scope, direct_scope
 
 logger = logging.getLogger(__name__)
 
@@ -260,7 +260,7 @@ def _in_thread(action: Callable[[], object]) -> None:
     action()
 
 
-def _work(route: ExpressRoute, call: Call, run: Run) -> Answer | None:
+def _work(route: ExpressRoute, call: Call, run: LoopRun) -> Answer | None:
     call.entry.loop = run
     with direct_scope(call.entry):
         return route.handler(call)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import psycopg
@@ -22,8 +23,9 @@ from greenlet import getcurrent, greenlet
 from psycopg import pq
 
 from healthcloud.tenancy.backend.base import DatabaseWrapper
+from healthcloud.tenancy.joining import Joining
 from healthcloud.tenancy.pipeline import Row, Session, Statement, bind, send
-from healthcloud.tenancy.scope import Run
+from healthcloud.tenancy.scope import Joint, LoopRun
 
 Result = TypeVar("Result")
 _GONE: Final = "the server closed the connection"
@@ -121,6 +123,14 @@ class LoopConnections:
     _free: list[LoopConnection] = field(default_factory=list)
     _waiting: deque[asyncio.Future[LoopConnection | None]] = field(default_factory=deque)
     _count: int = 0
+    _joining: Joining = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._joining = Joining(self.run)
+
+    async def join(self, entering: Statement, joint: Joint) -> list[Row]:
+        """Do a piece of work with those that wait beside it; return the rows of all of them."""
+        return await self._joining.join(entering, joint)
 
     async def run(self, statements: Sequence[Statement], *, guarded: bool) -> list[list[Row]]:
         """Run statements in one round trip on a free connection, as `pipeline.run` does."""
@@ -193,24 +203,35 @@ def _connected() -> DatabaseWrapper:
     return wrapper
 
 
-async def run_awaiting(function: Callable[[Run], Result], database: LoopConnections) -> Result:
+@dataclass(frozen=True, slots=True)
+class _GivingWay:
+    """What a function in a loop's thread is given: each call lets the loop go on meanwhile."""
+
+    loop_side: greenlet
+    database: LoopConnections
+
+    def __call__(self, statements: Sequence[Statement], guarded: bool) -> list[list[Row]]:
+        asked = partial(self.database.run, statements, guarded=guarded)
+        return cast(list[list[Row]], self.loop_side.switch(asked))
+
+    def join(self, entering: Statement, joint: Joint) -> list[Row]:
+        asked = partial(self.database.join, entering, joint)
+        return cast(list[Row], self.loop_side.switch(asked))
+
+
+async def run_awaiting(function: Callable[[LoopRun], Result], database: LoopConnections) -> Result:
     """Run a function in this thread; where it calls what it is given, others go on meanwhile.
 
     What it is given runs a group of statements and returns their rows. Django's own connection
     refuses to work in a loop's thread, so that nothing else of the function can wait.
     """
     loop_side = getcurrent()
-
-    def run(statements: Sequence[Statement], guarded: bool) -> list[list[Row]]:
-        return cast(list[list[Row]], loop_side.switch((statements, guarded)))
-
     child = greenlet(function, loop_side)
     child.gr_context = contextvars.copy_context()
-    outcome: Any = child.switch(run)
+    outcome: Any = child.switch(_GivingWay(loop_side, database))
     while not child.dead:
-        statements, guarded = outcome
         try:
-            rows = await database.run(statements, guarded=guarded)
+            rows = await outcome()
         except BaseException as error:  # it belongs to the function
             outcome = child.throw(error)
         else:

@@ -255,6 +255,11 @@ def encoded_value(value: object) -> bytes | None:
     return str(value).encode()
 
 
+def moments(values: Sequence[datetime]) -> str:
+    """Return moments as an array literal."""
+    return "{" + ",".join([value.isoformat() for value in values]) + "}"
+
+
 def _literal(numbers: list[int | float]) -> bytes:
     return ("{" + ",".join(map(str, numbers)) + "}").encode()
 

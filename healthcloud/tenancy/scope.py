@@ -1,12 +1,12 @@
 """`tenant_scope`: the only way into a tenant's schema, and our one context local."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
-from typing import cast
+from typing import Any, Protocol, cast
 
 import psycopg
 from django.db import ProgrammingError, connection, transaction
@@ -22,6 +22,32 @@ from healthcloud.tenancy.context import (
 from healthcloud.tenancy.pipeline import NOT_HELD, Refused, Row, Session, Statement, run
 
 Run = Callable[[Sequence[Statement], bool], list[list[Row]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """A piece of work that one statement may do together with those of other requests.
+
+    `build` returns the statement for the items of several; only pieces with the same `kind` are
+    done together, and none with the same `own`. `build` runs outside of any scope.
+    """
+
+    kind: Hashable
+    own: Hashable
+    item: Any
+    build: Callable[[Sequence[Any]], Statement]
+
+
+class LoopRun(Protocol):
+    """Runs statements in an event loop's thread, which goes on with other requests meanwhile."""
+
+    def __call__(self, statements: Sequence[Statement], guarded: bool) -> list[list[Row]]:
+        """Run a group of statements, as `pipeline.run` does."""
+        ...
+
+    def join(self, entering: Statement, joint: Joint) -> list[Row]:
+        """Do a piece of work, maybe with others; return the rows of all that were done with it."""
+        ...
 
 
 class NoTenantScope(RuntimeError):
@@ -124,7 +150,7 @@ class DirectEntry:
     readonly: bool
     repeats: bool = False
     groups: int = 0
-    loop: Run | None = None
+    loop: LoopRun | None = None
     """Runs a group in an event loop's thread; without it the thread's connection does."""
     companion: Statement | None = None
     """What the first group does besides, such as the entry of a search in the trail."""
@@ -268,9 +294,16 @@ def _run_directly(
     if entry.companion is not None:
         group.append(entry.companion)
         entry.companion = None
-    entry.groups += 1  # also when its outcome stays unknown
-    try:
+    with _counting(entry):
         return send(group, True)[1 : len(statements) + 1]
+
+
+@contextmanager
+def _counting(entry: DirectEntry) -> Iterator[None]:
+    """Count a group, also when its outcome stays unknown; not one that was refused."""
+    entry.groups += 1
+    try:
+        yield
     except Refused:
         entry.groups -= 1
         raise
@@ -279,6 +312,21 @@ def _run_directly(
             raise
         entry.groups -= 1  # a statement found its row changed, so all of them are undone
         raise Refused from error
+
+
+def execute_jointly(joint: Joint) -> list[Row]:
+    """Run the statement of a piece of work, and return the rows of all that it was done with.
+
+    In an event loop's thread pieces that wait at the same time share a statement and a commit;
+    elsewhere each has its own.
+    """
+    entry = _entry.get()
+    if entry is None or entry.loop is None:
+        return execute([joint.build([joint.item])])[0]
+    if entry.groups:
+        raise RuntimeError("a direct_scope writes in one group of statements: use tenant_scope")
+    with _counting(entry):
+        return entry.loop.join(entry.statement(), joint)
 
 
 def is_direct() -> bool:

@@ -343,3 +343,25 @@ def test_of_a_lost_connection_a_write_is_told_and_a_read_is_declined(
     assert answer is not None
     assert answer.status in {500, 503}
     assert json.loads(answer.body)["resourceType"] == "OperationOutcome"
+
+
+def test_creates_that_come_at_once_are_stored_and_recorded_one_by_one(
+    live_key: str, live_tenant: Scope
+) -> None:
+    asked: list[tuple[str, object]] = [
+        ("/v1/fhir/Patient", {**PATIENT, "name": [{"family": f"Together{n}"}]}) for n in range(16)
+    ]
+    answers = ask_all(live_key, asked)
+    bodies = [json.loads(answer.body) for answer in answers if answer is not None]
+    assert [body["name"][0]["family"] for body in bodies] == [f"Together{n}" for n in range(16)]
+    ids = {body["id"] for body in bodies}
+    assert len(ids) == 16
+    with tenant_scope(live_tenant):
+        events = AuditEvent.objects.filter(action="fhir.create", target_id__in=ids)
+        assert {event.target_id for event in events} == ids
+        assert len({event.request_id for event in events}) == 16
+        assert {event.details["version"] for event in events} == {1}
+    for body in bodies:
+        read = ask(live_key, f"/v1/fhir/Patient/{body['id']}")
+        assert read is not None
+        assert json.loads(read.body) == body

@@ -11,7 +11,7 @@ from django.db import connection
 
 from healthcloud.tenancy.awaiting import LoopConnections, run_awaiting
 from healthcloud.tenancy.pipeline import Refused, Row, Statement
-from healthcloud.tenancy.scope import Run, Scope
+from healthcloud.tenancy.scope import LoopRun, Scope
 from tests.healthcloud.conftest import live_scope, live_tenant
 
 __all__ = ["live_scope", "live_tenant"]
@@ -108,12 +108,12 @@ def test_a_session_that_is_ended_while_it_rests_is_replaced() -> None:
 def test_a_function_waits_for_its_statements_while_others_go_on() -> None:
     order: list[str] = []
 
-    def slow(run: Run) -> int:
+    def slow(run: LoopRun) -> int:
         [[[number]]] = run([Statement("SELECT 1 FROM pg_sleep(0.1)")], False)
         order.append("slow")
         return int(number)
 
-    def quick(run: Run) -> int:
+    def quick(run: LoopRun) -> int:
         [[[number]]] = run([Statement("SELECT 2")], False)
         order.append("quick")
         return int(number)
@@ -126,14 +126,14 @@ def test_a_function_waits_for_its_statements_while_others_go_on() -> None:
 
 
 def test_errors_of_statements_and_of_the_function_are_its_own() -> None:
-    def catches(run: Run) -> str:
+    def catches(run: LoopRun) -> str:
         try:
             run([Statement("SELECT 1 / 0")], False)
         except psycopg.errors.DivisionByZero:
             return "caught"
         return "missed"
 
-    def raises(run: Run) -> Sequence[Row]:
+    def raises(run: LoopRun) -> Sequence[Row]:
         raise ValueError("its own")
 
     async def work(database: LoopConnections) -> Any:
@@ -146,7 +146,7 @@ def test_errors_of_statements_and_of_the_function_are_its_own() -> None:
 
 
 def test_djangos_connection_refuses_to_work_in_the_loop(live_tenant: Scope) -> None:
-    def asks(run: Run) -> None:
+    def asks(run: LoopRun) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
 
