@@ -28,6 +28,7 @@ _CREATED: Final = (
     *("RiskAssessment", "ServiceRequest", "Specimen", "SupplyDelivery"),
 )
 NEW: Final = rf"/v1/fhir/(?P<resource_type>{'|'.join(_CREATED)})"
+CHANGED: Final = rf"{NEW}/(?P<id>[A-Za-z0-9\-.][A-Za-z0-9\-._]{{0,63}})"
 ID: Final = r"(?P<id>[A-Za-z0-9\-.][A-Za-z0-9\-._]{0,63})"
 
 ROUTES: Final = (

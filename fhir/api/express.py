@@ -1,4 +1,4 @@
-"""Read, search and create at their plainest, answered in the event loop's own thread.
+"""Read, search, create and update at their plainest, answered in the event loop's own thread.
 
 Each handler says what a success looks like and declines everything else, which the views answer:
 formats other than JSON, parts of resources, conditions, whatever is refused or not found. What
@@ -15,7 +15,7 @@ from django.utils.http import http_date
 
 from fhir.accesses import Access
 from fhir.api.access import require_search
-from fhir.api.direct import ID, NEW, TYPE
+from fhir.api.direct import CHANGED, ID, NEW, TYPE
 from fhir.api.negotiation import (
     CONTENT_TYPE,
     NotAcceptable,
@@ -27,7 +27,9 @@ from fhir.api.outcomes import outcome_of
 from fhir.api.searching import readable
 from fhir.bundles import searchset
 from fhir.definitions import is_resource_type, type_number
+from fhir.documents import parse as parse_resource
 from fhir.interactions.create import create as create_resource
+from fhir.interactions.update import update as update_resource
 from fhir.rows import read_recorded
 from fhir.search.parser import parse
 from fhir.search.request import (
@@ -40,6 +42,7 @@ from fhir.search.request import (
     SearchRequest,
 )
 from fhir.search.service import run
+from fhir.stored import StoredResource
 from healthcloud.api.errors import describe
 from healthcloud.organizations.express import Answer, Call, ExpressRoute, Headers
 
@@ -106,10 +109,36 @@ def create(call: Call) -> Answer | None:
     made = create_resource(
         resource=call.body, resource_type=kind, actor=call.caller.principal.actor, now=call.now
     )
+    return _written(call, made, wish)
+
+
+def update(call: Call) -> Answer | None:
+    """Store the next version of a resource, or its first."""
+    kind, wish = call.arguments["resource_type"], _preferences(call).get("return", "representation")
+    if call.query or wish not in {"representation", "minimal"} or not _is_plain(call, kind, "u"):
+        return None
+    if check_content_type(call.header(b"content-type")) != "json" or not call.body.strip():
+        return None
+    parsed = parse_resource(call.body)
+    if parsed.id is None:
+        return None
+    made = update_resource(
+        resource_type=kind,
+        id=call.arguments["id"],
+        resource=parsed,
+        actor=call.caller.principal.actor,
+        now=call.now,
+        if_match=call.header(b"if-match") if b"if-match" in call.headers else None,
+    )
+    return _written(call, made, wish)
+
+
+def _written(call: Call, made: StoredResource, wish: str) -> Answer:
     headers = _version_headers(made.version, made.updated_at.timestamp())
     location = f"{call.base}/v1/fhir/{made.versioned_reference}"
     headers.append((b"location", location.encode()))
-    return Answer(201, headers, made.content if wish == "representation" else b"")
+    content = made.content if wish == "representation" else b""
+    return Answer(201 if made.created else 200, headers, content)
 
 
 def failed(call: Call, error: Exception) -> Answer:
@@ -172,4 +201,10 @@ ROUTES: Final = (
     ExpressRoute("GET", re.compile(f"{TYPE}/{ID}"), read, reads=True, failed=failed),
     ExpressRoute("GET", re.compile(TYPE), search, reads=True, failed=failed),
     ExpressRoute("POST", re.compile(NEW), create, reads=False, failed=failed),
+    ExpressRoute(
+        *("PUT", re.compile(CHANGED), update),
+        reads=False,
+        failed=failed,
+        heeds=frozenset({b"if-match"}),
+    ),
 )

@@ -142,14 +142,16 @@ class ExpressRoute:
     """A method and pattern of address, and the function that answers what is plain there.
 
     `reads` says that nothing but the trail is written, so that no commit waits for the disk.
-    `failed` answers an error after which nobody knows whether the write was committed.
+    `failed` answers an error after which nobody knows whether the write was committed. `heeds` are
+    headers that the handler heeds besides those that all do.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT"]
     pattern: re.Pattern[str]
     handler: Handler
     reads: bool
     failed: Callable[[Call, Exception], Answer]
+    heeds: frozenset[bytes] = frozenset()
 
 
 @dataclass(slots=True)
@@ -165,7 +167,7 @@ class ExpressApplication:
         """Return the answer to a request, or None with nothing done."""
         began = perf_counter()
         found = self._match(scope, body)
-        headers = None if found is None else _plain_headers(scope["headers"])
+        headers = None if found is None else _plain_headers(scope["headers"], found[0].heeds)
         if found is None or headers is None:
             return None
         route, arguments = found
@@ -271,10 +273,12 @@ def _is_undone(error: Exception) -> bool:
     return isinstance(error, psycopg.Error) and error.sqlstate is not None
 
 
-def _plain_headers(sent: Sequence[tuple[bytes, bytes]]) -> Mapping[bytes, bytes] | None:
+def _plain_headers(
+    sent: Sequence[tuple[bytes, bytes]], heeds: frozenset[bytes]
+) -> Mapping[bytes, bytes] | None:
     """Return the headers, None where one may ask for more or stands twice."""
     headers = dict(sent)
-    return headers if len(headers) == len(sent) and headers.keys() <= _PLAIN else None
+    return headers if len(headers) == len(sent) and headers.keys() - heeds <= _PLAIN else None
 
 
 def _recall(sent: bytes, named: bytes) -> Caller | None:

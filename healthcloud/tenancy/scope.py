@@ -160,6 +160,8 @@ class DirectEntry:
     """Whether the commits don't wait for the disk, as for the trail of reads."""
     entering: Callable[[bool], Statement] | None = None
     """What `statement` returns, where it was made before."""
+    reading: bool = False
+    """Whether what runs now only reads, so that a group that writes may follow."""
 
     def statement(self, *, fixed: bool = False) -> Statement:
         """Return the statement that enters the tenant if the guard finds its row.
@@ -301,17 +303,35 @@ def _run_directly(
 @contextmanager
 def _counting(entry: DirectEntry) -> Iterator[None]:
     """Count a group, also when its outcome stays unknown; not one that was refused."""
-    entry.groups += 1
+    counted = 0 if entry.reading else 1
+    entry.groups += counted
     try:
         yield
     except Refused:
-        entry.groups -= 1
+        entry.groups -= counted
         raise
     except psycopg.Error as error:
         if error.sqlstate != NOT_HELD:
             raise
-        entry.groups -= 1  # a statement found its row changed, so all of them are undone
+        entry.groups -= counted  # a statement found its row changed, so all of them are undone
         raise Refused from error
+
+
+@contextmanager
+def only_reading() -> Iterator[None]:
+    """Say that the statements of the block only read: what a `direct_scope` writes may follow.
+
+    What was read may have changed when that is written, which the writing statement must see to.
+    """
+    entry = _entry.get()
+    if entry is None:
+        yield
+        return
+    entry.reading = True
+    try:
+        yield
+    finally:
+        entry.reading = False
 
 
 def execute_jointly(joint: Joint) -> list[Row]:

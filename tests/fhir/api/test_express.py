@@ -9,9 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from fhir.api.express import ROUTES
-from fhir.store import create
+from fhir.store import create, delete
 from healthcloud.actors import SYSTEM
 from healthcloud.audit.models import AuditEvent
 from healthcloud.organizations import keys
@@ -365,3 +366,83 @@ def test_creates_that_come_at_once_are_stored_and_recorded_one_by_one(
         read = ask(live_key, f"/v1/fhir/Patient/{body['id']}")
         assert read is not None
         assert json.loads(read.body) == body
+
+
+def put(secret: str, rid: str, body: object, **headers: str) -> Answer | None:
+    return ask(secret, f"/v1/fhir/Patient/{rid}", body, method="PUT", **headers)
+
+
+def test_an_update_is_answered_as_the_view_does(live_key: str, live_tenant: Scope) -> None:
+    rid = stored(live_tenant, PATIENT)
+    mine = put(live_key, rid, {**PATIENT, "id": rid, "gender": "female"})
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {live_key}")
+    body = {**PATIENT, "id": rid, "gender": "male"}
+    theirs = client.put(f"/v1/fhir/Patient/{rid}", body, format="json")
+    assert mine is not None
+    assert (mine.status, theirs.status_code) == (200, 200)
+    names = {name.decode() for name, _ in mine.headers}
+    volatile = {name.lower() for name in VOLATILE} | {"content-length"}
+    assert names - volatile == {name.lower() for name in theirs.headers} - volatile
+    assert json.loads(mine.body)["meta"]["versionId"] == "2"
+    assert json.loads(theirs.content)["meta"]["versionId"] == "3"
+    with tenant_scope(live_tenant):
+        events = AuditEvent.objects.filter(action="fhir.update", target_id=rid)
+        assert sorted(event.details["version"] for event in events) == [2, 3]
+
+
+def test_an_update_of_what_is_not_there_creates_it_and_one_of_what_is_gone_goes_on(
+    live_key: str, live_tenant: Scope
+) -> None:
+    made = put(live_key, "chosen-1", {**PATIENT, "id": "chosen-1"})
+    assert made is not None
+    assert made.status == 201
+    assert dict(made.headers)[b"location"].endswith(b"/Patient/chosen-1/_history/1")
+    with tenant_scope(live_tenant):
+        delete(resource_type="Patient", id="chosen-1", actor=SYSTEM, now=timezone.now())
+    again = put(live_key, "chosen-1", {**PATIENT, "id": "chosen-1"})
+    assert again is not None
+    assert (again.status, json.loads(again.body)["meta"]["versionId"]) == (201, "3")
+
+
+def test_what_an_update_asks_besides_is_declined_or_heeded(
+    live_key: str, live_tenant: Scope
+) -> None:
+    rid = stored(live_tenant, PATIENT)
+    body = {**PATIENT, "id": rid}
+    assert put(live_key, rid, body, if_match='W/"7"') is None
+    assert put(live_key, rid, body, if_none_match="*") is None
+    assert put(live_key, rid, {**body, "id": "another"}) is None
+    assert put(live_key, rid, PATIENT) is None
+    assert put(live_key, rid, {**body, "gender": "unheard of"}) is None
+    read = ask(live_key, f"/v1/fhir/Patient/{rid}")
+    assert read is not None
+    assert json.loads(read.body)["meta"]["versionId"] == "1"
+    heeded = put(live_key, rid, body, if_match='W/"1"')
+    assert heeded is not None
+    assert json.loads(heeded.body)["meta"]["versionId"] == "2"
+
+
+def test_of_updates_that_come_at_once_each_that_is_answered_is_a_version(
+    live_key: str, live_tenant: Scope
+) -> None:
+    rid = stored(live_tenant, PATIENT)
+    path = f"/v1/fhir/Patient/{rid}"
+    asked: list[tuple[str, object]] = [(path, {**PATIENT, "id": rid}) for _ in range(8)]
+    answers = [answer for answer in ask_all(live_key, asked, method="PUT") if answer is not None]
+    versions = sorted(int(json.loads(answer.body)["meta"]["versionId"]) for answer in answers)
+    assert answers
+    assert versions == list(range(2, len(answers) + 2))
+    read = ask(live_key, path)
+    assert read is not None
+    assert int(json.loads(read.body)["meta"]["versionId"]) == versions[-1]
+
+
+def test_of_updates_that_expect_the_same_version_one_is_written(
+    live_key: str, live_tenant: Scope
+) -> None:
+    rid = stored(live_tenant, PATIENT)
+    path = f"/v1/fhir/Patient/{rid}"
+    asked: list[tuple[str, object]] = [(path, {**PATIENT, "id": rid}) for _ in range(8)]
+    answers = ask_all(live_key, asked, method="PUT", if_match='W/"1"')
+    assert len([answer for answer in answers if answer is not None]) == 1
