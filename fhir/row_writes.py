@@ -19,11 +19,11 @@ from fhir.rows import (
     resource_columns,
     string_columns,
 )
-from fhir.sql import Statement, fetch
+from fhir.sql import Row, Statement, fetch
 from healthcloud.actors import Actor
 from healthcloud.audit.services import Note, recording
 from healthcloud.tenancy.pipeline import moments
-from healthcloud.tenancy.scope import Joint, execute_jointly
+from healthcloud.tenancy.scope import Joint, execute, execute_jointly
 
 BATCH_SIZE: Final = 250
 _CLEAR: Final = "".join(
@@ -36,7 +36,7 @@ WITH x AS (
         %s::bigint[], %s::bigint[], %s::bigint[], %b::text[], %b::text[], %s::timestamptz[])
     AS x(self, rtype, rid, version, method, patient, date_low, date_high, tokens, content, updated)
     WHERE coalesce((SELECT generation FROM fhir_parameter_state
-        WHERE project = %s::integer), 0) = %s::bigint
+        WHERE project = %s::integer), 0) = %s::bigint{unless}
 ), r AS (
     INSERT INTO fhir_resource AS current (self, updated, patient, date_low, date_high, project,
         version, rtype, rid, tokens, content)
@@ -79,6 +79,15 @@ WITH x AS (
 {audited}
 SELECT self, (SELECT queue FROM asked) FROM r
 """
+
+
+# The number of matches is left for the next statement of the same transaction.
+_MATCHED: Final = """
+WITH m AS MATERIALIZED ({search}),
+n AS MATERIALIZED (SELECT set_config('hc.matched', count(*)::text, true) AS matched FROM m)
+SELECT n.matched, m.* FROM n LEFT JOIN m ON n.matched <> '0'
+"""
+_UNLESS: Final = " AND current_setting('hc.matched') = '0'"
 
 
 @dataclass(slots=True)
@@ -151,14 +160,35 @@ def write_recorded(
     return Written(keys, queue and queue.decode())
 
 
+def write_unless(
+    version: NewVersion,
+    writing: Writing,
+    *,
+    updated: datetime,
+    note: Note,
+    lock: Statement,
+    search: Statement,
+) -> tuple[Written, list[Row]]:
+    """Write one version and its note unless a search, made under a lock, finds something.
+
+    All is one round trip. Returns the rows that the search found, too.
+    """
+    noted = _recording(writing, [note])
+    write = _statement([version], [updated], writing, noted, unless=_UNLESS)
+    matched = Statement(_MATCHED.format(search=search.sql), search.params, prepare=False)
+    _, found, rows = execute([lock, matched, write])
+    queue = rows[0][1] if rows else None
+    keys = {key for key, _ in rows}
+    return Written(keys, queue and queue.decode()), [row[1:] for row in found if row[0] != b"0"]
+
+
+def _recording(writing: Writing, notes: Sequence[Note]) -> Statement:
+    return recording(source="r", actor=writing.actor, project_id=writing.project_id, notes=notes)
+
+
 def _joined(writing: Writing, items: Sequence[_Item]) -> Statement:
     ordered = sorted(items, key=lambda item: item.version.key)
-    noted = recording(
-        source="r",
-        actor=writing.actor,
-        project_id=writing.project_id,
-        notes=[item.note for item in ordered],
-    )
+    noted = _recording(writing, [item.note for item in ordered])
     versions = [item.version for item in ordered]
     return _statement(versions, [item.updated for item in ordered], writing, noted)
 
@@ -168,6 +198,7 @@ def _statement(
     updated: Sequence[datetime],
     writing: Writing,
     audited: Statement,
+    unless: str = "",
 ) -> Statement:
     """Return the statement that writes; `audited` are further members of WITH that read `r`."""
     replaced = [version.pk for version in batch if version.pk is not None]
@@ -184,11 +215,11 @@ def _statement(
         *writing.dispatch.params,
         *audited.params,
     ]
-    sql = _writing(writing.dispatch.sql, audited.sql, replaces=bool(replaced))
+    sql = _writing(writing.dispatch.sql, audited.sql, unless, replaces=bool(replaced))
     return Statement(sql, params, prepare=True)
 
 
 @lru_cache(maxsize=16)
-def _writing(dispatch: str, audited: str, *, replaces: bool) -> str:
+def _writing(dispatch: str, audited: str, unless: str, *, replaces: bool) -> str:
     clear = _CLEAR if replaces else ""
-    return _WRITE.format(clear=clear, dispatch=dispatch, audited=audited)
+    return _WRITE.format(clear=clear, dispatch=dispatch, audited=audited, unless=unless)

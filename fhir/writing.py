@@ -30,8 +30,9 @@ from fhir.identity import check_type
 from fhir.index_rows import IndexRows
 from fhir.indexing import index_resource
 from fhir.profile_rules import refuse_nonconforming
-from fhir.row_writes import Writing, write_recorded, write_versions
+from fhir.row_writes import Writing, write_recorded, write_unless, write_versions
 from fhir.rows import CurrentRow, NewVersion
+from fhir.sql import Row, Statement
 from fhir.stored import StoredResource
 from fhir.validation import outcome, validate
 from healthcloud.actors import SYSTEM, Actor
@@ -132,10 +133,7 @@ class Write:
         return done | replace(self, known=fresh)._write([_indexed(v, fresh) for v in missing])
 
     def _write(self, versions: Sequence[NewVersion]) -> set[int]:
-        project_id, _ = active_project()
-        writing = Writing(
-            *(self.project, project_id, self.actor, self.known.generation), asking_for_dispatch()
-        )
+        writing = self._writing()
         if len(versions) == 1:
             [version] = versions
             note = note_of(version, now=self.updated)
@@ -150,6 +148,32 @@ class Write:
             ring_after_commit(written.queue)
         self._take_effect(done)
         return written.keys
+
+    def write_unless(self, version: NewVersion, *, lock: Statement, search: Statement) -> list[Row]:
+        """Write a version unless a search under a lock finds rows, which are returned.
+
+        For a `direct_scope`, as it is one round trip; what is overtaken is declined. The version is
+        of no type that takes effect.
+        """
+        written, found = write_unless(
+            *(version, self._writing()),
+            updated=self.updated,
+            note=note_of(version, now=self.updated),
+            lock=lock,
+            search=search,
+        )
+        if not written.keys and not found:
+            decline()
+        if written.keys:
+            ask_for_chain_after_commit()
+        if written.queue is not None:
+            ring_after_commit(written.queue)
+        return found
+
+    def _writing(self) -> Writing:
+        project_id, _ = active_project()
+        dispatch = asking_for_dispatch()
+        return Writing(self.project, project_id, self.actor, self.known.generation, dispatch)
 
     def _take_effect(self, done: Sequence[NewVersion]) -> None:
         """Let Subscriptions and SearchParameters among the written versions come, change or go."""

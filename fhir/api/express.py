@@ -14,7 +14,7 @@ import orjson
 from django.utils.http import http_date
 
 from fhir.accesses import Access
-from fhir.api.access import require_search
+from fhir.api.access import require_condition, require_search
 from fhir.api.direct import CHANGED, ID, NEW, TYPE
 from fhir.api.negotiation import (
     CONTENT_TYPE,
@@ -45,6 +45,7 @@ from fhir.search.service import run
 from fhir.stored import StoredResource
 from healthcloud.api.errors import describe
 from healthcloud.organizations.express import Answer, Call, ExpressRoute, Headers
+from healthcloud.tenancy.scope import only_reading
 
 _MOST: Final = 100  # a larger page takes its time, in a thread
 _JSON: Final = (b"content-type", CONTENT_TYPE.encode())
@@ -106,8 +107,16 @@ def create(call: Call) -> Answer | None:
         return None
     if check_content_type(call.header(b"content-type")) != "json" or not call.body.strip():
         return None
+    principal, condition = call.caller.principal, call.header(b"if-none-exist")
+    if condition:
+        with only_reading():
+            require_condition(principal, kind, condition)
     made = create_resource(
-        resource=call.body, resource_type=kind, actor=call.caller.principal.actor, now=call.now
+        resource=call.body,
+        resource_type=kind,
+        actor=principal.actor,
+        now=call.now,
+        if_none_exist=condition,
     )
     return _written(call, made, wish)
 
@@ -200,7 +209,12 @@ def _version_headers(version: int, updated: float) -> Headers:
 ROUTES: Final = (
     ExpressRoute("GET", re.compile(f"{TYPE}/{ID}"), read, reads=True, failed=failed),
     ExpressRoute("GET", re.compile(TYPE), search, reads=True, failed=failed),
-    ExpressRoute("POST", re.compile(NEW), create, reads=False, failed=failed),
+    ExpressRoute(
+        *("POST", re.compile(NEW), create),
+        reads=False,
+        failed=failed,
+        heeds=frozenset({b"if-none-exist"}),
+    ),
     ExpressRoute(
         *("PUT", re.compile(CHANGED), update),
         reads=False,

@@ -16,7 +16,7 @@ from fhir.identity import check_type
 from fhir.search.parser import parse, parse_pairs
 from fhir.search.request import SearchRequest
 from fhir.search.service import search
-from fhir.sql import fetch
+from fhir.sql import Statement, fetch
 from fhir.stored import StoredResource
 from healthcloud.errors import BadRequest
 from healthcloud.tenancy.scope import active_scope
@@ -41,9 +41,18 @@ def lock_conditions(keys: Iterable[int]) -> None:
     """Wait until nobody else acts on conditions with these keys in this project."""
     wanted = sorted(set(keys))
     if wanted:
-        scope = active_scope()
-        project = hash64(f"{scope.schema}:{scope.project_number}") >> 32
-        fetch(_LOCK, (project, wanted))
+        fetch(*_locking(wanted))
+
+
+def locking(resource_type: str, query: str) -> Statement:
+    """Return the statement that waits until nobody else acts on a condition."""
+    return Statement(*_locking([lock_key(resource_type, query)]), prepare=True)
+
+
+def _locking(keys: list[int]) -> tuple[str, tuple[int, list[int]]]:
+    scope = active_scope()
+    project = hash64(f"{scope.schema}:{scope.project_number}") >> 32
+    return _LOCK, (project, keys)
 
 
 def lock_key(resource_type: str, query: str) -> int:

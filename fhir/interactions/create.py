@@ -2,13 +2,15 @@
 
 from datetime import datetime
 
-from fhir.documents import new_id
+from fhir.documents import ParsedResource, new_id
 from fhir.errors import ResourceMismatch
 from fhir.identity import check_id, check_type
-from fhir.interactions.conditional import match_one
+from fhir.interactions.conditional import locking, match_one, only, read_condition
+from fhir.search.service import entries_of, first_page
 from fhir.stored import StoredResource
 from fhir.writing import Resource, Write, accept, stored
 from healthcloud.actors import Actor
+from healthcloud.tenancy.scope import is_awaited, only_reading
 
 
 def create(
@@ -30,6 +32,8 @@ def create(
     if id is not None:
         check_id(id)
     write = Write.begin(actor=actor, now=now)
+    if if_none_exist and is_awaited():
+        return _create_unless(parsed, if_none_exist, write, now=now)
     if if_none_exist:
         existing = match_one(resource_type, if_none_exist, now=now)
         if existing is not None:
@@ -38,3 +42,18 @@ def create(
     if not write.write([version]):
         raise ResourceMismatch(f"{resource_type}/{id} exists already: update it.", param="id")
     return stored(version, resource_type, write.updated, created=True)
+
+
+def _create_unless(
+    parsed: ParsedResource, condition: str, write: Write, *, now: datetime
+) -> StoredResource:
+    """Create a resource unless a condition finds one: lock, search and write in one round trip."""
+    resource_type = parsed.resource_type
+    with only_reading():
+        request = read_condition(resource_type, condition)
+        search = first_page(request, now=now)
+    version = write.version_of(parsed, rid=new_id(), method="POST")
+    lock = locking(resource_type, condition)
+    rows = write.write_unless(version, lock=lock, search=search)
+    existing = only(resource_type, entries_of(request, rows))
+    return existing or stored(version, resource_type, write.updated, created=True)

@@ -257,8 +257,20 @@ def first_pages(requests: Sequence[SearchRequest], *, now: datetime) -> list[lis
         part = requests[start : start + _AT_ONCE]
         statements = [page_statement(r, matching(r, context), context) for r in part]
         for request, rows in zip(part, fetch_all(statements), strict=True):
-            found.append([_stored(request.resource_type, row) for row in rows[: request.count]])
+            found.append(entries_of(request, rows))
     return found
+
+
+def first_page(request: SearchRequest, *, now: datetime) -> Statement:
+    """Return the statement of a search's first page, for who sends it with others."""
+    _, project = active_project()
+    context = SearchContext(project, now)
+    return page_statement(request, matching(request, context), context)
+
+
+def entries_of(request: SearchRequest, rows: Sequence[Row]) -> list[StoredResource]:
+    """Return what the rows of a page's statement hold."""
+    return [_stored(request.resource_type, row) for row in rows[: request.count]]
 
 
 def first(

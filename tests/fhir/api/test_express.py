@@ -446,3 +446,51 @@ def test_of_updates_that_expect_the_same_version_one_is_written(
     asked: list[tuple[str, object]] = [(path, {**PATIENT, "id": rid}) for _ in range(8)]
     answers = ask_all(live_key, asked, method="PUT", if_match='W/"1"')
     assert len([answer for answer in answers if answer is not None]) == 1
+
+
+def identified(value: str) -> dict[str, Any]:
+    return {**PATIENT, "identifier": [{"system": "http://example.org/mrn", "value": value}]}
+
+
+def test_of_conditional_creates_that_come_at_once_one_creates(
+    live_key: str, live_tenant: Scope
+) -> None:
+    condition = "identifier=http://example.org/mrn|once"
+    asked: list[tuple[str, object]] = [("/v1/fhir/Patient", identified("once"))] * 12
+    answers = ask_all(live_key, asked, size=4, if_none_exist=condition)
+    statuses = sorted(answer.status for answer in answers if answer is not None)
+    assert statuses == [200] * 11 + [201]
+    assert len({json.loads(answer.body)["id"] for answer in answers if answer is not None}) == 1
+    found = ask(live_key, f"/v1/fhir/Patient?{condition}&_total=accurate")
+    assert found is not None
+    assert json.loads(found.body)["total"] == 1
+    with tenant_scope(live_tenant):
+        assert AuditEvent.objects.filter(action="fhir.create").count() == 1
+
+
+def test_a_conditional_create_finds_what_is_there_and_leaves_trouble_to_the_view(
+    live_key: str, live_tenant: Scope
+) -> None:
+    rid = stored(live_tenant, identified("there"))
+    for _ in range(2):
+        stored(live_tenant, identified("twice"))
+
+    def conditional(value: str, condition: str) -> Answer | None:
+        return ask(live_key, "/v1/fhir/Patient", identified(value), if_none_exist=condition)
+
+    found = conditional("there", "identifier=http://example.org/mrn|there")
+    assert found is not None
+    assert (found.status, json.loads(found.body)["id"]) == (200, rid)
+    assert dict(found.headers)[b"location"].endswith(f"/Patient/{rid}/_history/1".encode())
+    for condition in (
+        "identifier=http://example.org/mrn|twice",
+        "_count=1",
+        "nonsense=1",
+        "organization.name=x&nonsense=1",
+    ):
+        assert conditional("new", condition) is None
+    made = conditional("new", "Patient?identifier=http://example.org/mrn|new&family=dir")
+    assert made is not None
+    assert made.status == 201
+    with tenant_scope(live_tenant):
+        assert AuditEvent.objects.filter(action="fhir.create").count() == 4
