@@ -34,6 +34,12 @@ _LOCK: Final = (
     " ON r.project = %s::integer AND r.rtype = k.rtype AND r.rid = k.rid"
     " ORDER BY r.pk FOR UPDATE OF r"
 )
+_LOCK_ONLY: Final = (
+    "SELECT count(*) FROM (SELECT 1 FROM fhir_resource r"
+    " JOIN unnest(%s::smallint[], %b::text[]) AS k(rtype, rid)"
+    " ON r.project = %s::integer AND r.rtype = k.rtype AND r.rid = k.rid"
+    " ORDER BY r.pk FOR UPDATE OF r) AS locked"
+)
 _FIND: Final = (
     "SELECT r.self, r.pk, r.version, r.updated, r.content FROM fhir_resource r"
     " JOIN unnest(%s::smallint[], %b::text[]) AS k(rtype, rid)"
@@ -96,6 +102,13 @@ def read_version(project: int, type_number: int, rid: str, version: int) -> Row 
 def lock_current(project: int, keys: Sequence[tuple[int, str]]) -> dict[int, CurrentRow]:
     """Return the current rows of `(type number, id)` by `self`, locked until the end."""
     return _keyed(_LOCK, project, keys)
+
+
+def lock_rows(project: int, keys: Sequence[tuple[int, str]]) -> None:
+    """Lock the rows of `(type number, id)` that are there, in the order in which all lock them."""
+    if keys:
+        numbers = array_of(number for number, _ in keys)
+        fetch(_LOCK_ONLY, (numbers, [rid for _, rid in keys], project), prepare=True)
 
 
 def find_current(project: int, keys: Sequence[tuple[int, str]]) -> dict[int, CurrentRow]:

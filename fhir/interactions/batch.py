@@ -10,11 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
+from typing import Final
 
 from django.db import transaction as database
 
-from fhir.documents import JsonObject, ParsedResource
+from fhir.definitions import is_resource_type, type_number
+from fhir.documents import JsonObject, ParsedResource, is_id
 from fhir.errors import VersionConflict
+from fhir.hashes import self_hash
 from fhir.identity import check_type
 from fhir.interactions.bundle import (
     Answer,
@@ -30,19 +33,28 @@ from fhir.interactions.bundle import (
     patch_of,
     read_entries,
 )
-from fhir.interactions.conditional import lock_conditions, lock_key, meant_by, read_condition
+from fhir.interactions.conditional import (
+    lock_conditions,
+    lock_key,
+    lock_repetition,
+    meant_by,
+    read_condition,
+)
 from fhir.interactions.create import create
 from fhir.interactions.delete import delete, delete_where
 from fhir.interactions.entry_read import answer_read
 from fhir.interactions.patch import matching_id, patch
 from fhir.interactions.references import Links, conditional_references, resolve
 from fhir.interactions.update import update, update_where
+from fhir.rows import lock_rows
 from fhir.search.service import first_pages
 from fhir.sql import is_deadlock
 from fhir.writing import ATTEMPTS
 from healthcloud.actors import Actor
 from healthcloud.errors import HealthCloudError
+from healthcloud.tenancy.scope import active_project
 
+_FIRST: Final = -(2**63)
 Failed = Callable[[Exception], tuple[int, JsonObject]]
 
 
@@ -61,27 +73,48 @@ def batch(
     operation; `failed` turns the error of an entry into status and OperationOutcome.
     """
     entries = read_entries(bundle)
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         try:
             with database.atomic():
+                if attempt:
+                    lock_repetition()
                 _lock(entries)
                 done = partial(
                     _answer, actor=actor, now=now, failed=failed, permit=permit, operate=operate
                 )
-                return [done(entry) for entry in entries]
+                answers = {entry.position: done(entry) for entry in _in_order(entries)}
+                return [answers[entry.position] for entry in entries]
         except Exception as error:
             if not is_deadlock(error):
                 raise
     raise VersionConflict("Other requests are writing the same resources; send it again.")
 
 
+def _in_order(entries: list[Entry]) -> list[Entry]:
+    """Return the entries in the order in which they are done, which is the server's to choose.
+
+    Where all write, those that name a resource come in the order of all who write by name, so
+    that two batches never wait in a circle for ids that are both about to be made.
+    """
+    if not all(entry.is_write for entry in entries):
+        return entries
+    return sorted(entries, key=lambda e: self_hash(e.resource_type, e.id) if e.id else _FIRST)
+
+
 def _lock(entries: list[Entry]) -> None:
-    """Lock all conditions at once; one that can't be read is refused when its turn comes."""
+    """Lock all conditions, then all rows that are named, each in the order of all who lock them.
+
+    A condition or name that can't be read is refused when its turn comes.
+    """
     keys = []
     for condition in filter(None, map(condition_of, entries)):
         with suppress(HealthCloudError):
             keys.append(lock_key(*condition))
     lock_conditions(keys)
+    named = [(e.resource_type, e.id) for e in entries if e.is_write and e.id and is_id(e.id)]
+    known = [(type_number(kind), rid) for kind, rid in named if is_resource_type(kind)]
+    if known:
+        lock_rows(active_project()[1], known)
 
 
 def _answer(

@@ -22,6 +22,7 @@ from healthcloud.errors import BadRequest
 from healthcloud.tenancy.scope import active_scope
 
 LOCKS: Final = 1024
+_AGAIN: Final = LOCKS
 Condition = tuple[str, str]
 """A type and the query of a search in it."""
 
@@ -42,6 +43,11 @@ def lock_conditions(keys: Iterable[int]) -> None:
     wanted = sorted(set(keys))
     if wanted:
         fetch(*_locking(wanted))
+
+
+def lock_repetition() -> None:
+    """Wait until no other bundle of the project is done again, having met others in a circle."""
+    lock_conditions([_AGAIN])
 
 
 def locking(resource_type: str, query: str) -> Statement:

@@ -32,7 +32,7 @@ from fhir.interactions.bundle import (
     read_entries,
     response_bundle,
 )
-from fhir.interactions.conditional import normal
+from fhir.interactions.conditional import lock_repetition, normal
 from fhir.interactions.entry_read import answer_read
 from fhir.interactions.patch import patched
 from fhir.interactions.plan import Plan, make_plan, naming
@@ -69,9 +69,11 @@ def transaction(
             if permit is not None:
                 permit(entry)
     write = Write.begin(actor=actor, now=now)
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         try:
             with database.atomic():
+                if attempt:
+                    lock_repetition()
                 return _run(entries, write, now, operate)
         except VersionConflict:
             continue

@@ -227,7 +227,7 @@ def _headers(answer: Answer | DirectAnswer) -> dict[str, object]:
         ("/v1/fhir/Patient", None, {"healthcloud_version": "2026-11-01"}),
         ("/v1/fhir/Patient", {**PATIENT, "gender": "robot"}, {}),
         ("/v1/fhir/Patient", {"resourceType": "Observation"}, {}),
-        ("/v1/fhir/Patient", PATIENT, {"if_none_exist": "identifier=1"}),
+        ("/v1/fhir/Patient", PATIENT, {"if_none_exist": "_count=1"}),
         ("/v1/fhir/Patient", PATIENT, {"idempotency_key": "abcdefgh"}),
         ("/v1/fhir/Patient", PATIENT, {"content_type": "text/plain"}),
         ("/v1/fhir/Patient", PATIENT, {"prefer": "return=OperationOutcome"}),

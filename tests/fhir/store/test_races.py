@@ -10,6 +10,7 @@ from django.db import connection
 
 from fhir import store
 from fhir.documents import from_dict
+from fhir.interactions.batch import batch
 from fhir.interactions.transaction import transaction
 from fhir.search import search
 from healthcloud.actors import Actor
@@ -127,3 +128,36 @@ def test_transactions_over_the_same_ids_neither_fail_nor_lose(
     with tenant_scope(live_tenant):
         versions = {store.read(resource_type="Patient", id=f"p{n}").version for n in range(10)}
     assert versions == {WRITERS * rounds}
+
+
+def test_batches_over_the_same_ids_in_opposite_orders_all_succeed(
+    live_tenant: Scope, alice_actor: Actor, now: datetime
+) -> None:
+    ids = [f"p{number}" for number in range(6)]
+    entries = [
+        {
+            "resource": {**PATIENT, "id": rid},
+            "request": {"method": "PUT", "url": f"Patient/{rid}"},
+        }
+        for rid in ids
+    ]
+
+    def send(number: int) -> list[str]:
+        ordered = entries if number % 2 else entries[::-1]
+        bundle = from_dict({"resourceType": "Bundle", "type": "batch", "entry": ordered})
+        answers = batch(
+            bundle=bundle,
+            actor=alice_actor,
+            now=now,
+            failed=lambda error: (500, {"error": repr(error)}),
+            permit=lambda entry: None,
+        )
+        return [answer.status[:3] for answer in answers]
+
+    results = at_once(live_tenant, send)
+    assert [set(r) <= {"200", "201"} if isinstance(r, list) else r for r in results] == (
+        [True] * WRITERS
+    )
+    with tenant_scope(live_tenant):
+        versions = {store.read(resource_type="Patient", id=rid).version for rid in ids}
+    assert versions == {WRITERS}
