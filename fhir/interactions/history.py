@@ -20,6 +20,7 @@ from fhir.stored import StoredResource
 from healthcloud.tenancy.scope import active_project
 
 MAX_COUNT: Final = 1000
+MOST_COUNTED: Final = 10_000  # versions of a type or the project, of which there may be millions
 
 
 class HistoryOptions(TypedDict):
@@ -52,10 +53,13 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Versions, newest first; `next_after` continues where more follow."""
+    """Versions, newest first; `next_after` continues where more follow.
+
+    `total` is None where more than 10,000 versions of a type or the project would be counted.
+    """
 
     entries: list[HistoryEntry]
-    total: int
+    total: int | None
     next_after: int | None
 
 
@@ -89,8 +93,11 @@ def history(
             raise ResourceNotFound(resource_type or "", id)
         conditions.add("h.rid = %s::text", id)
     conditions.narrow(since, at, listed)
+    bound = "" if id is not None else f" LIMIT {MOST_COUNTED + 1}"
     total = Statement(
-        f"SELECT count(*) FROM fhir_history h WHERE {conditions.sql}", [*conditions.params]
+        "SELECT count(*) FROM"
+        f" (SELECT 1 FROM fhir_history h WHERE {conditions.sql}{bound}) AS counted",
+        [*conditions.params],
     )
     order, beyond = ("ASC", ">") if oldest_first else ("DESC", "<")
     if after is not None:
@@ -107,7 +114,11 @@ def history(
         raise ResourceNotFound(resource_type or "", id)
     more = len(rows) > count
     entries = [_entry(row) for row in rows[:count]]
-    return HistoryPage(entries, totals[0][0], rows[count - 1][0] if more and count else None)
+    is_counted = id is not None or totals[0][0] <= MOST_COUNTED
+    return HistoryPage(
+        *(entries, totals[0][0] if is_counted else None),
+        rows[count - 1][0] if more and count else None,
+    )
 
 
 def read_options(query: Mapping[str, str]) -> HistoryOptions:

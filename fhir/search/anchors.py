@@ -5,28 +5,33 @@ it astray. A criterion is written twice: to gather the rows that meet it by an i
 a row that was found otherwise. `docs/decisions/0174`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from fhir import hashes
+from fhir.index_rows import microseconds
 from fhir.search.clause import Clause, all_of
-from fhir.search.context import SearchContext
+from fhir.search.context import SearchContext, salts
 from fhir.search.criteria import condition
+from fhir.search.params.date import parse_range
 from fhir.search.params.reference import has_url, is_promoted, refers_by
 from fhir.search.request import ChainCriterion, Criterion, HasCriterion, ParameterCriterion
 
-Kind = Literal["row", "rows", "token", "filter"]
+Kind = Literal["row", "narrow", "rows", "token", "filter", "tested"]
 _STRINGS: Final = frozenset({"", "exact", "equals"})
-_SIDE_ROWS: Final = "{alias}.pk IN (SELECT v.resource FROM fhir_string v WHERE "
+_SIDE_ROWS: Final = "{alias}.pk IN (SELECT v.resource FROM fhir_{table} v WHERE "
+_NARROW: Final = timedelta(days=31)
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
     """How a criterion is met.
 
-    By its own rows (`row`: the ids or the patient that it names; `rows`: those that another search
-    finds), by the index of tokens, or by looking at a row (`filter`).
+    By its own rows (`row`: the ids or the patient that it names; `narrow`: those of some days;
+    `rows`: those that another search finds), by the index of tokens, by looking at a row
+    (`filter`), or at others for it (`tested`), which is done for few rows only.
     """
 
     kind: Kind
@@ -52,8 +57,11 @@ def anchored(
     """Return the conditions on living rows of a type, None where a plan depends on the values."""
     ways = [way_of(criterion, alias, context) for criterion in criteria]
     known = [way for way in ways if way is not None]
+    if len(known) < len(ways):
+        return None
+    known += _between(resource_type, criteria, alias, context)
     leading = _leading([way.kind for way in known])
-    if len(known) < len(ways) or leading is None:
+    if leading is None:
         return None
     parts = [way.gather if way.kind == leading else masked(way.probe) for way in known]
     of_type = context.of_type(alias, resource_type)
@@ -67,8 +75,11 @@ def anchored(
 
 def _leading(kinds: Sequence[Kind]) -> Kind | None:
     """Return the kind of criterion by which rows are found, None where the values decide that."""
-    if "row" in kinds:
-        return "row"
+    for kind in ("row", "narrow"):
+        if kind in kinds:
+            return kind
+    if "tested" in kinds:
+        return None
     if kinds.count("rows") == 1 and "token" not in kinds:
         return "rows"
     return "token" if "token" in kinds and "rows" not in kinds else None
@@ -97,7 +108,9 @@ def _parameter(criterion: ParameterCriterion, alias: str, context: SearchContext
     if clause.sql.startswith((f"{alias}.rid = ", f"{alias}.patient = ")):
         return _same("row", clause)
     if criterion.parameter.type == "string" and criterion.modifier in _STRINGS:
-        return _string(clause, alias)
+        return _side_rows("rows", "string", clause, alias)
+    if criterion.parameter.type == "date" and clause.sql.startswith(f"{alias}.pk IN "):
+        return _side_rows(_span(criterion, context), "date", clause, alias)
     is_plain = clause.sql.startswith(f"NOT ({alias}.tokens ") and "SELECT" not in clause.sql
     return _same("filter", clause) if is_plain else None
 
@@ -106,19 +119,60 @@ def _same(kind: Kind, clause: Clause) -> Way:
     return Way(kind, clause, clause)
 
 
-def _string(clause: Clause, alias: str) -> Way | None:
+def _side_rows(kind: Kind, table: str, clause: Clause, alias: str) -> Way | None:
     """Turn `pk IN (SELECT …)` into an array to gather by, and into a test of the row's own."""
-    start = _SIDE_ROWS.format(alias=alias)
+    start = _SIDE_ROWS.format(alias=alias, table=table)
     if not clause.sql.startswith(start):
         return None
     rows = Clause(clause.sql.removeprefix(start).removesuffix(")"), clause.params)
-    table = "SELECT v.resource FROM fhir_string v WHERE"
-    gather = f"{alias}.pk = ANY(ARRAY({table} {rows.sql}))"
-    probe = (
-        f"(SELECT true FROM fhir_string v WHERE v.resource = {alias}.pk"
-        f" AND ({rows.sql}) IS TRUE LIMIT 1)"
-    )
-    return Way("rows", Clause(gather, rows.params), Clause(probe, rows.params))
+    found = f"fhir_{table} v WHERE"
+    gather = f"{alias}.pk = ANY(ARRAY(SELECT v.resource FROM {found} {rows.sql}))"
+    probe = f"(SELECT true FROM {found} v.resource = {alias}.pk AND ({rows.sql}) IS TRUE LIMIT 1)"
+    return Way(kind, Clause(gather, rows.params), Clause(probe, rows.params))
+
+
+def _span(criterion: ParameterCriterion, context: SearchContext) -> Kind:
+    """Tell dates of some days, which their index finds, from those that are tested row by row."""
+    for value in criterion.values:
+        prefix, low, high = parse_range(value, criterion.parameter.code, context.now)
+        if prefix != "eq" or high - low > _NARROW:
+            return "tested"
+    return "narrow" if criterion.modifier == "" else "tested"
+
+
+def _between(
+    resource_type: str, criteria: Sequence[Criterion], alias: str, context: SearchContext
+) -> Iterator[Way]:
+    """Yield ways to the rows between two dates of a parameter that lie some days apart.
+
+    They say less than the two criteria do, which are tested beside them.
+    """
+    starts: dict[str, datetime] = {}
+    ends: dict[str, datetime] = {}
+    for code, value in _single_dates(criteria):
+        prefix, low, high = parse_range(value, code, context.now)
+        if prefix in {"ge", "gt", "sa"}:
+            starts[code] = low
+        elif prefix in {"le", "lt", "eb"}:
+            ends[code] = high
+    for code in starts.keys() & ends.keys():
+        if ends[code] - starts[code] <= _NARROW:
+            bounds = (microseconds(ends[code]), microseconds(starts[code]))
+            between = Clause("v.low < %s::bigint AND v.high > %s::bigint", bounds)
+            params = salts(resource_type, code)
+            clause = context.side_rows(alias, "date", resource_type, params, between)
+            way = _side_rows("narrow", "date", clause, alias)
+            if way is not None:
+                yield replace(way, probe=Clause("true"))
+
+
+def _single_dates(criteria: Sequence[Criterion]) -> Iterator[tuple[str, str]]:
+    """Yield code and value of the criteria that ask for one date."""
+    for criterion in criteria:
+        if isinstance(criterion, ParameterCriterion) and criterion.parameter.type == "date":
+            code = criterion.parameter.code
+            if code != "_lastUpdated" and not criterion.modifier and len(criterion.values) == 1:
+                yield code, criterion.values[0]
 
 
 # --- other rows -----------------------------------------------------------------------------------
@@ -132,8 +186,10 @@ def _chain(criterion: ChainCriterion, alias: str, context: SearchContext) -> Way
     ways = refers_by(criterion.resource_type, parameter)
     inner = context.fresh_alias()
     found = anchored(target, [alternative], inner, context)
-    if found is None or ways != {"id"}:
+    if ways != {"id"}:
         return None
+    if found is None:
+        return _tested_chain(criterion, alias, inner, context)
     rows = f"FROM fhir_resource {inner} WHERE"
     of_type = context.of_type(inner, target)
     if target == "Patient" and is_promoted(criterion.resource_type, parameter):
@@ -146,6 +202,21 @@ def _chain(criterion: ChainCriterion, alias: str, context: SearchContext) -> Way
     link = f"{inner}.self = ANY(ARRAY(SELECT t # %s::bigint FROM unnest({alias}.tokens) AS t))"
     probe = _leads(rows, link, of_type, found.probe, salt)
     return Way("token", Clause(gather, (salt, *found.gather.params)), probe)
+
+
+def _tested_chain(
+    criterion: ChainCriterion, alias: str, inner: str, context: SearchContext
+) -> Way | None:
+    """Return a chain that row by row is followed, as what it leads to is found by no index."""
+    [alternative] = criterion.alternatives
+    target, parameter = alternative.resource_type, criterion.parameter
+    way = way_of(alternative, inner, context)
+    if way is None or target != "Patient" or not is_promoted(criterion.resource_type, parameter):
+        return None
+    rows = f"FROM fhir_resource {inner} WHERE"
+    of_type = context.of_type(inner, target)
+    probe = _leads(rows, f"{inner}.self = {alias}.patient", of_type, masked(way.probe))
+    return Way("tested", probe, probe)
 
 
 def _has(criterion: HasCriterion, alias: str, context: SearchContext) -> Way | None:

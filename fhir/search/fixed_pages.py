@@ -6,21 +6,28 @@ None of the three depends on what the planner of the database believes. `docs/de
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
+from fhir.index_rows import NO_DATE
 from fhir.search.anchors import Anchored
 from fhir.search.clause import Clause
 from fhir.search.context import SearchContext
 from fhir.search.paging import after, backwards, is_before
 from fhir.search.query import COLUMNS, FEW
 from fhir.search.request import SearchRequest
-from fhir.search.sorting import Order, orders
+from fhir.search.sorting import LAST_DATE, RISING, Order, orders
 from fhir.sql import Statement
 
-# Expressions of an order in which an index leads through the rows of a type.
-_WALKED: Final = frozenset({"r.updated", "r.rid", "r.date_low"})
+# Expressions of an order → the column by which an index leads through the rows of a type.
+_WALKED: Final = {
+    "r.updated": "r.updated",
+    "r.rid": "r.rid",
+    "r.date_low": "r.date_low",
+    RISING: "r.date_low",
+}
+_DATED: Final = f"r.date_low > {NO_DATE}"
 # Resources a page may have → rows that are walked for it; few numbers, so that plans are shared.
 _STEPS: Final = ((20, 5_000), (100, 25_000), (1000, 250_000))
 _FEWER: Final = 5  # where each row is asked for other rows
@@ -38,6 +45,7 @@ class _Shape:
     probe: str
     of_type: str
     beyond: str
+    walks_beyond: str
     keys: tuple[tuple[str, bool], ...]
     """Expressions of the order, and whether they fall."""
     steps: int
@@ -57,23 +65,34 @@ def fixed_page_statement(
     if is_before(request.cursor):
         keys = backwards(keys)
     beyond = after(request.cursor, keys) if request.cursor else Clause("true")
+    walked = _walked(request, keys)
     of_type = context.of_type("r", request.resource_type)
     shape = _Shape(
         *(found.gather.sql, found.probe.sql, of_type.sql, beyond.sql),
+        walks_beyond=walked.sql if walked else "",
         keys=tuple((key.expression.sql, key.descending) for key in keys),
-        steps=_steps(request, found, keys),
+        steps=_steps(request, found) if walked else 0,
         counted=counted,
     )
     values = tuple(value for key in keys for value in key.expression.params)
     most = request.count + 1
     gathered = (*values, *found.gather.params, *beyond.params)
     params: list[object] = [*gathered] if counted else []
-    if shape.steps:
-        params += (*of_type.params, *beyond.params, *found.probe.params, most)
+    if walked:
+        params += (*of_type.params, *walked.params, *found.probe.params, most)
     params += [most] if counted else []
     params += [most] if shape.steps else []
     params += (*gathered, *([most] if shape.steps else ()), most)
     return Statement(_text(shape), params, prepare=True, is_fixed=True)
+
+
+def rising_page_statement(request: SearchRequest, context: SearchContext) -> Statement | None:
+    """Return the statement of a page of a whole type from its oldest date on, else None."""
+    keys = orders(request, context)
+    if request.criteria or keys[0].expression.sql != RISING:
+        return None
+    whole = Anchored(context.of_type("r", request.resource_type), Clause("true"))
+    return fixed_page_statement(request, whole, context, counted=False)
 
 
 def dated_page_statement(
@@ -98,9 +117,25 @@ def dated_page_statement(
     return Statement(sql, params, prepare=True, is_fixed=True)
 
 
-def _steps(request: SearchRequest, found: Anchored, keys: Sequence[Order]) -> int:
-    if len(keys) > 1 or keys[0].expression.sql not in _WALKED:
-        return 0
+def _walked(request: SearchRequest, keys: Sequence[Order]) -> Clause | None:
+    """Return the condition that a row that is walked lies beyond the cursor, None for no walk.
+
+    Rising dates are walked as far as there are dates: what has none comes last.
+    """
+    column = _WALKED.get(keys[0].expression.sql)
+    if len(keys) > 1 or column is None:
+        return None
+    is_rising = keys[0].expression.sql == RISING
+    plain = [replace(keys[0], expression=Clause(column))]
+    beyond = after(request.cursor, plain) if request.cursor else Clause("true")
+    if not is_rising:
+        return beyond
+    if keys[0].descending and beyond.params[0] == LAST_DATE:
+        return None  # a page before the last one begins with what has no date
+    return Clause(f"{beyond.sql} AND {_DATED}", beyond.params)
+
+
+def _steps(request: SearchRequest, found: Anchored) -> int:
     steps = next(steps for most, steps in _STEPS if request.count <= most)
     return steps // (_FEWER if "(SELECT true " in found.probe.sql else 1)
 
@@ -141,10 +176,11 @@ def _few_sorted(shape: _Shape) -> str:
 def _walk(shape: _Shape) -> str:
     """A page that is read in its order, or less of it where that takes too many rows."""
     [(expression, falls)] = shape.keys
-    by = f"{expression}{_direction(falls)}, r.pk{_direction(falls)}"
+    column = _WALKED[expression]
+    by = f"{column}{_direction(falls)}, r.pk{_direction(falls)}"
     return (
-        f"walk AS MATERIALIZED (SELECT {COLUMNS}, {expression} AS key_0 FROM"
-        f" (SELECT r.* FROM fhir_resource r WHERE {shape.of_type} AND ({shape.beyond})"
+        f"walk AS MATERIALIZED (SELECT {COLUMNS}, {column} AS key_0 FROM"
+        f" (SELECT r.* FROM fhir_resource r WHERE {shape.of_type} AND ({shape.walks_beyond})"
         f"{_if_many(shape)} ORDER BY {by} LIMIT {shape.steps}) r"
         f" WHERE {shape.probe} ORDER BY {by} LIMIT {_MOST})"
     )

@@ -17,7 +17,7 @@ from fhir.definitions import (
 )
 from fhir.indexing import own_bases
 from fhir.rows import STORED_COLUMNS, stored_of
-from fhir.search.clause import array, tokens_of
+from fhir.search.clause import array
 from fhir.search.extractors import Reference, extract
 from fhir.search.params.reference import has_url, refers_by
 from fhir.search.request import Include, SearchRequest
@@ -30,13 +30,15 @@ CUT: Final = (
     f"At most {MAX_INCLUDED} resources are included on a page, and not all that belong here are:"
     " ask for smaller pages by `_count`, or for fewer includes."
 )
+# Nothing leads through the rows in this order, so that only what is asked for is read.
+_ORDER: Final = "ORDER BY (r.pk + 0) LIMIT %s::integer"
 _BY_KEY: Final = (
     f"SELECT {STORED_COLUMNS} FROM fhir_resource r WHERE r.self = ANY(%s::bigint[])"
-    " AND r.project = %s::integer AND r.content IS NOT NULL ORDER BY r.pk LIMIT %s::integer"
+    f" AND r.project = %s::integer AND r.content IS NOT NULL {_ORDER}"
 )
 _BY_TOKEN: Final = (
     f"SELECT {STORED_COLUMNS} FROM fhir_resource r WHERE r.project = %s::integer"
-    " AND r.content IS NOT NULL AND r.tokens && {tokens} ORDER BY r.pk LIMIT %s::integer"
+    f" AND r.content IS NOT NULL AND r.tokens && %s::bigint[] {_ORDER}"
 )
 
 Belongs = Callable[[StoredResource], bool]
@@ -140,15 +142,14 @@ def _run(step: _Step, project: int, seen: set[int]) -> list[StoredResource]:
     asked: list[tuple[Statement, Belongs]] = []
     if step.keys:
         params: Sequence[object] = (array(sorted(step.keys)), project, limit)
-        asked.append((Statement(_BY_KEY, params, prepare=False), _anything))
+        asked.append((Statement(_BY_KEY, params, prepare=True, is_fixed=True), _anything))
     for tokens, belongs in (
         (step.tokens, _version_asked(step)),
         (step.reverse_tokens, _refers(step)),
     ):
         if tokens:
-            sql = _BY_TOKEN.format(tokens=tokens_of(len(tokens)))
             params = (project, array(sorted(tokens)), limit)
-            asked.append((Statement(sql, params, prepare=False), belongs))
+            asked.append((Statement(_BY_TOKEN, params, prepare=True, is_fixed=True), belongs))
     if not asked:
         return []
     found: list[StoredResource] = []

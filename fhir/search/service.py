@@ -12,7 +12,11 @@ from fhir.search.contained import count_contained, find_contained, is_contained_
 from fhir.search.context import SearchContext
 from fhir.search.criterion import TEXTS
 from fhir.search.errors import SearchRefused
-from fhir.search.fixed_pages import dated_page_statement, fixed_page_statement
+from fhir.search.fixed_pages import (
+    dated_page_statement,
+    fixed_page_statement,
+    rising_page_statement,
+)
 from fhir.search.includes import CUT, included
 from fhir.search.many import is_many, remember_many
 from fhir.search.paging import BEFORE, encode_cursor, is_before, query_of
@@ -96,24 +100,26 @@ def _run_one(request: SearchRequest, context: SearchContext) -> tuple[int | None
     """Return total, rows and whether more follow, as `_fetch` does, of a search of one type."""
     fixed = anchored(request.resource_type, request.criteria, "r", context)
     matches = fixed.gather if fixed else matching(request, context)
-    wants_page = request.summary != "count"
-    dated = dated_page_statement(request, fixed, context) if fixed and wants_page else None
-    if dated:
-        return _fetch(request, dated, [matches])
-    may_be_few = request.criteria and not any(map(_reads_texts, request.criteria))
-    if wants_page and may_be_few and not is_many(matches):
-        page = (
-            fixed_page_statement(request, fixed, context, counted=True)
-            if fixed
-            else counted_page_statement(request, matches, context)
-        )
-        return _fetch_counted(request, page, matches)
-    if fixed and wants_page:
-        page = fixed_page_statement(request, fixed, context, counted=False)
-        return _fetch(request, page, [matches])
-    return _fetch(
-        request, page_statement(request, matches, context) if wants_page else None, [matches]
+    if request.summary == "count":
+        return _fetch(request, None, [matches])
+    at_once = (
+        dated_page_statement(request, fixed, context)
+        if fixed
+        else rising_page_statement(request, context)
     )
+    if at_once:
+        return _fetch(request, at_once, [matches])
+    may_be_few = request.criteria and not any(map(_reads_texts, request.criteria))
+    counted = bool(may_be_few) and not is_many(matches)
+    if fixed:
+        page = fixed_page_statement(request, fixed, context, counted=counted)
+    elif counted:
+        page = counted_page_statement(request, matches, context)
+    else:
+        page = page_statement(request, matches, context)
+    if counted:
+        return _fetch_counted(request, page, matches)
+    return _fetch(request, page, [matches])
 
 
 def _reads_texts(criterion: Criterion) -> bool:

@@ -18,13 +18,14 @@ _TABLES: Final = {
     "number": ("quantity", "low", "high", "double precision"),
     "quantity": ("quantity", "canonical_low", "canonical_high", "double precision"),
 }
+LAST_DATE: Final = 2**63 - 1
 # What stands for "no value", so that it sorts last in either direction.
 _LAST: Final = {
-    "bigint": (str(2**63 - 1), str(NO_DATE)),
+    "bigint": (str(LAST_DATE), str(NO_DATE)),
     "text": ("chr(1114111)", "''"),
     "double precision": ("'infinity'::double precision", "'-infinity'::double precision"),
 }
-_RISING: Final = f"(CASE WHEN r.date_low = {NO_DATE} THEN {_LAST['bigint'][0]} ELSE r.date_low END)"
+RISING: Final = f"(CASE WHEN r.date_low = {NO_DATE} THEN {_LAST['bigint'][0]} ELSE r.date_low END)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def _order(resource_type: str, key: SortKey, context: SearchContext) -> Order:
     if code == "_id":
         return Order(Clause("r.rid"), "text", key.descending)
     if code == primary_date(resource_type):
-        return Order(Clause("r.date_low" if key.descending else _RISING), "bigint", key.descending)
+        return Order(Clause("r.date_low" if key.descending else RISING), "bigint", key.descending)
     if key.parameter.type in _TABLES:
         return _side_order(resource_type, key, context)
     return _content_order(resource_type, key)

@@ -16,17 +16,18 @@ _DATE: Final = re.compile(
     r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII
 )
 # The value asked for is [%(low), %(high)), the resource's [low, high); the definitions of the
-# prefixes are those of https://hl7.org/fhir/R4/search.html#prefix.
-_EQUAL: Final = "({low} >= %s AND {high} <= %s)"
+# prefixes are those of https://hl7.org/fhir/R4/search.html#prefix. What ends by a moment began
+# before it: that says nothing new, and bounds the part of the index that is read.
+_EQUAL: Final = "({low} >= %s AND {low} < %s AND {high} <= %s)"
 _CONDITIONS: Final = {
-    "eq": (_EQUAL, "lh"),
+    "eq": (_EQUAL, "lhh"),
     "ne": ("({low} < %s OR {high} > %s)", "lh"),
     "gt": ("{high} > %s", "h"),
     "lt": ("{low} < %s", "l"),
-    "ge": (f"({{high}} > %s OR {_EQUAL})", "hlh"),
-    "le": (f"({{low}} < %s OR {_EQUAL})", "llh"),
+    "ge": (f"({{high}} > %s OR {_EQUAL})", "hlhh"),
+    "le": (f"({{low}} < %s OR {_EQUAL})", "llhh"),
     "sa": ("{low} >= %s", "h"),
-    "eb": ("{high} <= %s", "l"),
+    "eb": ("({low} < %s AND {high} <= %s)", "ll"),
     "ap": ("({low} < %s AND {high} > %s)", "hl"),
 }
 

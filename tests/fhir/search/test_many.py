@@ -7,8 +7,12 @@ import pytest
 
 from fhir import store
 from fhir.search import fixed_pages, many, query, search, service
+from fhir.search.context import SearchContext
+from fhir.search.parser import parse
+from fhir.search.query import matching
+from fhir.sql import fetch_all
 from healthcloud.actors import Actor
-from healthcloud.tenancy.scope import Scope
+from healthcloud.tenancy.scope import Scope, active_project
 
 IDS = [f"p{number}" for number in range(7)]
 
@@ -56,6 +60,9 @@ def patients(in_riverside: Scope, alice_actor: Actor, now: datetime) -> None:
         "_has:Observation:patient:code=8310-5&gender:not=male",
         "link:Patient.name=many",
         "link:Patient._id=p0&gender=female",
+        "birthdate=ge1980&gender=female",
+        "birthdate=" + ",".join(f"198{number}-01-01" for number in range(7)),
+        "link:Patient.birthdate=lt1990&gender=female",
     ],
 )
 @pytest.mark.parametrize(
@@ -119,3 +126,36 @@ def test_nothing_found_has_a_total_of_none(
         monkeypatch.setattr(module, "FEW", few)
     found = search(resource_type="Patient", query="gender=male&_total=accurate", now=now)
     assert (found.entries, found.total, found.next_query) == ([], 0, None)
+
+
+@pytest.mark.usefixtures("patients")
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *("Patient?birthdate=1983", "Patient?birthdate=1983-01-01", "Patient?birthdate=ne1983"),
+        *("Patient?birthdate=ge1983-01-01&birthdate=le1983-01-20", "Patient?birthdate=eb1983"),
+        *("Patient?birthdate=gt1983-01-01&birthdate=lt1983-01-20", "Patient?birthdate=sa1983"),
+        *("Patient?birthdate=gt1982-12-31&birthdate=lt1983-01-02&gender=female",),
+        *("Patient?birthdate=ge1983&gender=female", "Patient?birthdate=ge1983&gender=male"),
+        *("Patient?birthdate=1983-01-01,1984-01-01&gender:not=male", "Patient?name=many"),
+        *("Patient?name:exact=Many&birthdate=lt1983", "Patient?_id=p3,p4&birthdate=lt1984"),
+        *("Patient?_has:Observation:patient:code=8310-5&birthdate=gt1984", "Patient?_id=none"),
+        *("Patient?_has:Observation:patient:code=other", "Patient?family=m&given:missing=true"),
+        *("Observation?patient.birthdate=lt1983&code=8310-5", "Observation?patient.name=many"),
+        *("Observation?patient=p3", "Observation?patient=p3,p4&code=8310-5"),
+        *("Observation?patient=p3&code:not=8310-5", "Observation?patient=p3&patient.name=many"),
+        *("Observation?subject:Patient.link=Patient/p0", "Patient?link:Patient.birthdate=1980"),
+    ],
+)
+def test_what_is_found_is_the_same_however_it_is_planned(
+    monkeypatch: pytest.MonkeyPatch, now: datetime, asked: str, is_known: bool
+) -> None:
+    kind, _, text = asked.partition("?")
+    request = parse(kind, text)
+    context = SearchContext(active_project()[1], now)
+    plain = matching(request, context)
+    expected = fetch_all([query.page_statement(request, plain, context)])[0]
+    monkeypatch.setattr(service, "is_many", lambda _: is_known)
+    found = search(resource_type=kind, query=text, now=now)
+    assert [entry.id for entry in found.entries] == [row[2].decode() for row in expected]
