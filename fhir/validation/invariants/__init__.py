@@ -40,7 +40,7 @@ _FROM_THE_TEXT = {
     ("Questionnaire", "item"): ("display-link-id",),
     ("ValueSet", "compose.include"): ("system-absolute", "snomed-filter"),
     ("Bundle", ""): ("bundle-link", "bundle-search-id", "document-references"),
-    ("Bundle", "entry"): ("bundle-full-url", "bundle-full-url-id"),
+    ("Bundle", "entry"): ("bundle-full-url", "bundle-full-url-id", "bundle-full-url-same"),
 }
 
 

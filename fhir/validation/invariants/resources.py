@@ -21,6 +21,7 @@ from fhir.validation.invariants.rule import (
 from fhir.validation.narrative import fragments
 
 _ASKING = {"batch", "transaction", "history"}
+_OTHER_URL = "fullUrl does not end with the Type/id of its resource: correct it."
 _ANSWERING = {"batch-response", "transaction-response", "history"}
 
 
@@ -86,6 +87,14 @@ def _full_url_agrees(node: Node, _: Context) -> bool:
         resource.get("resourceType"),
         resource["id"],
     ]
+
+
+def _full_url_may_be(node: Node, context: Context) -> bool:
+    """Three Bundles that R4 publishes name another id; never in the first entry, nor a type."""
+    if _full_url_agrees(node, context):
+        return True
+    is_first = context.resource["entry"][0] is node
+    return not is_first and node["fullUrl"].split("/")[-2] == node["resource"].get("resourceType")
 
 
 def _starts_with(bundle_type: str, resource_type: str) -> Holds:
@@ -154,9 +163,8 @@ RULES: dict[str, Rule] = {
         lambda n, c: ":" in n.get("fullUrl", ":"),
         "fullUrl is absolute: give an http(s) url, or urn:uuid: with a UUID.",
     ),
-    "bundle-full-url-id": Rule(
-        _full_url_agrees, "fullUrl does not end with the Type/id of its resource: correct it."
-    ),
+    "bundle-full-url-id": Rule(_full_url_may_be, _OTHER_URL),
+    "bundle-full-url-same": Rule(_full_url_agrees, _OTHER_URL, "warning"),
     "bundle-search-id": Rule(
         lambda n, c: (
             n.get("type") != "searchset"

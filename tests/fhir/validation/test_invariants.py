@@ -839,3 +839,22 @@ def test_a_picture_in_the_narrative_refers_to_what_is_contained():
     assert validate(shown) == []
     other = patient(contained=[{**picture, "id": "q"}], text=shown["text"])
     assert "(dom-3)" in validate(other)[0].diagnostics
+
+
+def test_a_later_entry_of_a_bundle_may_have_another_id_than_its_address():
+    def bundle(*entries):
+        found = [
+            {"fullUrl": f"http://x.org/{url}", "resource": {**patient(), "id": "b"}}
+            for url in entries
+        ]
+        return {"resourceType": "Bundle", "type": "collection", "entry": found}
+
+    assert validate(bundle("Patient/b", "Patient/a")) == []
+    [warning] = [
+        issue
+        for issue in validate(bundle("Patient/b", "Patient/a"), warnings=True)
+        if "bundle-full-url-same" in issue.diagnostics
+    ]
+    assert (warning.severity, warning.expression) == ("warning", "Bundle.entry[1]")
+    for refused in (bundle("Patient/a"), bundle("Patient/b", "Group/b")):
+        assert "(bundle-full-url-id)" in validate(refused)[0].diagnostics
