@@ -131,3 +131,23 @@ def test_convert_answers_the_same_resource_in_the_format_asked_for(ann: APIClien
     back = ann.post("/v1/fhir/$convert", xml.content, content_type="application/fhir+xml")
     assert json.loads(back.content) == json.loads(sent)
     assert post(ann, "$convert", {"resourceType": "Parameters"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({}, 400),
+        ({"resourceType": 7}, 400),
+        ({"resourceType": "Clinic"}, 404),
+        ({"resourceType": "Patient", "colour": "red"}, 422),
+        ({"resourceType": "Patient", "contained": [{}]}, 422),
+        ({"resourceType": "Patient", "name": [["x"]]}, 422),
+    ],
+)
+def test_what_is_no_resource_has_no_other_format(
+    ann: APIClient, sent: dict[str, object], status: int
+) -> None:
+    for format in ("json", "xml"):
+        answer = post(ann, f"$convert?_format={format}", sent)
+        assert answer.status_code == status, answer.content
+        assert b"OperationOutcome" in answer.content
