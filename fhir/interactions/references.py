@@ -26,7 +26,8 @@ _ELSEWHERE: Final = re.compile(rb'(?<!"reference":)(?<!"reference": )"((?:urn:|h
 _NARRATIVE_BYTES: Final = re.compile(rb"(?:href|src)\s*=\s*(?:\\\"|')([^\"'\\]+)")
 _NARRATIVE: Final = re.compile(r"((?:href|src)\s*=\s*)([\"'])([^\"']+)\2")
 _ESCAPED_SLASH: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\/")
-_LINKS: Final = frozenset({"uri", "url", "oid", "uuid"})
+# R4 names oid and uuid, too; but neither can hold `Type/id`, and what it names stays a name.
+_LINKS: Final = frozenset({"uri", "url"})
 
 
 def conditional_references(resource: ParsedResource) -> Iterator[tuple[str, str]]:
@@ -100,8 +101,8 @@ NO_LINKS: Final = Links({})
 def resolve(resource: ParsedResource, links: Links) -> ParsedResource:
     """Return the resource with what names an entry replaced by the entry's new reference.
 
-    Replaced are references, elements of the types uri, url, oid and uuid, and the links of the
-    narrative; a canonical or an identifier's value never is.
+    Replaced are references, elements of the types uri and url, and the links of the narrative; a
+    canonical or an identifier's value never is.
     """
     if not links:
         return resource

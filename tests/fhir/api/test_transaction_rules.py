@@ -66,6 +66,54 @@ def test_links_to_entries_are_replaced_where_the_rules_say(alice_client: APIClie
     assert f"<a href=\"{new}\">p</a> {URN}<img src='{new}'" in first["text"]["div"]
 
 
+def test_a_uuid_or_oid_that_names_an_entry_stays_what_it_is(alice_client: APIClient) -> None:
+    uuid = {"url": "urn:a", "valueUuid": URN}
+    oid = {"url": "urn:b", "valueOid": OID}
+    named = {**PATIENT, "extension": [uuid, oid], "link": [
+        {"other": {"reference": URN}, "type": "seealso"}]}  # fmt: skip
+    first, second, _ = answers(
+        alice_client,
+        "transaction",
+        [
+            entry("POST", "Patient", named),
+            entry("POST", "Patient", PATIENT, full_url=URN),
+            entry("POST", "Patient", PATIENT, full_url=OID),
+        ],
+    )
+    assert first["resource"]["extension"] == [uuid, oid]
+    other = first["resource"]["link"][0]["other"]["reference"]
+    assert other == f"Patient/{second['resource']['id']}"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("http://a.example/fhir/Patient/1", "https://a.example/fhir/Patient/1"),
+        (URN, "http://b.example/x"),
+        ("http://a.example/fhir/Patient/1", "http://other.example/Patient/2"),
+        ("urn:uuid:same-beginning-1", "urn:uuid:same-beginning-12"),
+    ],
+)
+def test_full_urls_that_share_little_are_found_wherever_they_stand(
+    alice_client: APIClient, first: str, second: str
+) -> None:
+    links = [{"url": "urn:a", "valueUri": second}, {"url": "urn:b", "valueUri": f"{second}3"}]
+    resource = {**observation(first), "extension": links}
+    made = answers(
+        alice_client,
+        "transaction",
+        [
+            entry("POST", "Observation", resource),
+            entry("POST", "Patient", PATIENT, full_url=first),
+            entry("POST", "Patient", PATIENT, full_url=second),
+        ],
+    )
+    found = made[0]["resource"]
+    assert found["subject"]["reference"] == f"Patient/{made[1]['resource']['id']}"
+    assert found["extension"][0]["valueUri"] == f"Patient/{made[2]['resource']['id']}"
+    assert found["extension"][1]["valueUri"] == f"{second}3"
+
+
 @pytest.mark.parametrize(
     ("full_url", "link"),
     [
