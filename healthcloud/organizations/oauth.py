@@ -9,11 +9,13 @@ from functools import wraps
 from typing import Final
 
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from healthcloud.errors import HealthCloudError
 from healthcloud.organizations import access
@@ -29,6 +31,7 @@ from healthcloud.organizations.smart.scopes import CONTEXT_SCOPES
 
 TOKEN_PATH: Final = "oauth/token"  # noqa: S105  # an address
 _MAX_VALUE: Final = 16 * 1024
+_TOLD_BY: Final = {401: ("WWW-Authenticate", 'Basic realm="healthcloud"'), 405: ("Allow", "POST")}
 Answer = Callable[[tokens.TokenRequest], Mapping[str, object]]
 
 
@@ -36,7 +39,6 @@ def _endpoint(answer: Answer) -> Callable[[HttpRequest], HttpResponse]:
     """Turn a function from a form to an answer into a view that refuses in OAuth's words."""
 
     @csrf_exempt
-    @require_POST
     @wraps(answer)
     def view(request: HttpRequest) -> HttpResponse:
         try:
@@ -44,8 +46,9 @@ def _endpoint(answer: Answer) -> Callable[[HttpRequest], HttpResponse]:
         except TokenRefused as refusal:
             body = {"error": refusal.code, "error_description": refusal.description}
             response = _response(body, refusal.status)
-            if refusal.status == 401:
-                response["WWW-Authenticate"] = 'Basic realm="healthcloud"'
+            if refusal.status in _TOLD_BY:
+                name, value = _TOLD_BY[refusal.status]
+                response[name] = value
             return response
 
     return view
@@ -53,7 +56,12 @@ def _endpoint(answer: Answer) -> Callable[[HttpRequest], HttpResponse]:
 
 def _read(request: HttpRequest) -> tokens.TokenRequest:
     """Return the form; RFC 6749 lets no parameter come twice."""
-    form = request.POST
+    if request.method != "POST":
+        raise TokenRefused("invalid_request", "This address takes POST only.", 405)
+    try:
+        form = request.POST
+    except (SuspiciousOperation, MultiPartParserError) as error:
+        raise TokenRefused("invalid_request", "The form is too large, or is none.") from error
     if any(len(values) > 1 for _, values in form.lists()):
         raise TokenRefused("invalid_request", "A parameter came twice.")
     given = {name: str(form[name]) for name in form}

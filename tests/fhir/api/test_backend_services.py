@@ -158,6 +158,37 @@ def test_a_scope_that_nothing_can_be_held_to_is_refused(
     assert (refused.status_code, refused.json()["error"]["param"]) == (422, "scopes")
 
 
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("address", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("&".join(f"a{number}=1" for number in range(20_000)), FORM),
+        ("--x", "multipart/form-data"),
+        ("--x", "multipart/form-data; boundary=" + "x" * 300),
+        ("token=a&token=b", FORM),
+        ("token=%00", FORM),
+        ("token=" + "x" * 20_000, FORM),
+    ],
+)
+def test_a_form_that_can_not_be_read_is_refused_in_oauths_words(
+    client_id: str, address: str, body: str, kind: str
+) -> None:
+    answer = Client(raise_request_exception=False).post(address, body, content_type=kind)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert answer["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("address", ["/oauth/token", "/oauth/introspect", "/oauth/revoke"])
+@pytest.mark.parametrize("method", ["get", "put", "delete"])
+def test_other_methods_are_refused_in_oauths_words(address: str, method: str, db: None) -> None:
+    answer = getattr(Client(), method)(address)
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert answer.json()["error"] == "invalid_request"
+
+
 def test_a_revoked_client_gets_no_token_and_its_tokens_end(
     client_id: str, rsa: RSAKey, admin: APIClient
 ) -> None:
