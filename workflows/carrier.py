@@ -425,7 +425,7 @@ class Carrier:
 
     def finish(self, status: str, *, output: object = None, error: Json | None = None) -> Outcome:
         """Write the last steps, the end of the run and that of its due work together."""
-        now = self.clock()
+        now = max(self.clock(), self.run.started_at or self.state.now)  # another's clock began it
         again: list[bool] = []
         self.sitting.enter()
         finish_with_commit(self.work, again.append)

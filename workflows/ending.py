@@ -30,7 +30,7 @@ def end_run(
     run.status = status
     run.output = output
     run.error = error
-    run.finished_at = now
+    run.finished_at = max(now, run.started_at or now)  # by another clock
     run.resume_at = None
     run.save(update_fields=["status", "output", "error", "finished_at", "resume_at"])
     close_open(run, now)
@@ -42,7 +42,7 @@ def end_run(
 def cancel_run(run: Run, actor: Actor, now: datetime) -> None:
     """End a run whose row is locked as canceled, with all that is open in it."""
     run.status = RunStatus.CANCELED
-    run.finished_at = now
+    run.finished_at = max(now, run.started_at or now)  # by another clock
     run.resume_at = None
     run.held = False
     run.save(update_fields=["status", "finished_at", "resume_at", "held"])

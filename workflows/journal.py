@@ -189,12 +189,15 @@ class Journal:
     def begin(
         self, step: Step, attempt: int, input: object, now: datetime, iteration: str = ""
     ) -> StepRun:
-        """Note that an attempt begins; one that was under way before is lost."""
+        """Note that an attempt begins; one that was under way before is lost, one before failed."""
         key = key_of(step.path, iteration)
         before = self.current.get(key)
         if before is not None and before.status == StepStatus.RUNNING:
             before.status = StepStatus.LOST
             before.finished_at = now
+            self.touch(before)
+        elif before is not None and before.status == StepStatus.RETRYING:
+            before.status = StepStatus.FAILED
             self.touch(before)
         self.sequence += 1
         row = StepRun(
@@ -309,13 +312,14 @@ class Journal:
     def _fence(self, now: datetime, end: tuple[object, ...]) -> None:
         """Let the commit fail unless the row is as we read it."""
         run, lane = self.run, self.holder.lane
+        began = (run if lane is None else lane).started_at or now
         if lane is None:
             known = (run.id, run.token, run.restarts, list(FINAL))
-            send_later(step_rows.FENCE, [self.token, self.written, now, *end, *known])
+            send_later(step_rows.FENCE, [self.token, self.written, began, *end, *known])
         else:
             over = list(LANE_FINAL)
             known = (lane.id, lane.token, over)  # type: ignore[assignment]  # one column less
-            send_later(step_rows.FENCE_LANE, [self.token, self.written, now, *end, *known])
+            send_later(step_rows.FENCE_LANE, [self.token, self.written, began, *end, *known])
 
     def _use_up(self) -> None:
         """Mark signals as taken and tasks as expired."""

@@ -14,6 +14,7 @@ from healthcloud.ledger.worker import run_until_idle
 from healthcloud.organizations import queries as organization_queries
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.healthcloud.conftest import client_for
+from tests.healthcloud.receiver import running_receiver
 from tests.workflows.conftest import Json, Runner, definition
 from workflows import admission, queries, retrying, runs, services
 from workflows.limits import StepTimedOut, time_limit
@@ -289,6 +290,34 @@ def test_calls_go_to_allowed_hosts_only(run_workflow: Runner, settings: Any) -> 
     inside = run_workflow({**definition(call), "slug": "inside"}, {"host": "10.0.0.1"})
     assert inside.error is not None
     assert "private or reserved network" in inside.error["message"]
+
+
+def test_an_attempt_that_was_repeated_reads_as_failed_and_times_are_in_order(
+    run_workflow: Runner, settings: Any
+) -> None:
+    settings.WORKFLOW_HTTP_HOSTS = ["127.0.0.1"]
+    retry = {"max_attempts": 5, "initial_interval": "1s"}
+    with running_receiver() as receiver:
+        receiver.answers = [(503, {}, b""), (503, {}, b""), (200, {}, b"{}")]
+        call = {"id": "call", "kind": "http_request", "with": {"url": receiver.url}}
+        run = run_workflow(definition({**call, "retry": retry}))
+        assert [row.status for row in run.steps.all()] == ["retrying"]
+        for hours in (1, 2):  # the second pause begins an hour from now
+            run_until_idle(["steps"], ahead=timedelta(hours=hours))
+    ended = queries.run(run.id)
+    assert ended.status == "completed"
+    rows = ended.steps.order_by("attempt")
+    assert [row.status for row in rows] == ["failed", "failed", "succeeded"]
+    assert ended.started_at is not None
+    assert ended.finished_at is not None
+    assert ended.created_at <= ended.started_at <= ended.finished_at
+
+
+def test_a_run_of_data_ends_no_earlier_than_it_begins(run_workflow: Runner) -> None:
+    run = run_workflow(definition({"id": "a", "kind": "transform", "with": {"x": 1}}))
+    assert run.started_at is not None
+    assert run.finished_at is not None
+    assert run.started_at <= run.finished_at
 
 
 @pytest.fixture
