@@ -34,6 +34,7 @@ from fhir.search.query import (
     total_statement,
 )
 from fhir.search.request import Criterion, Ignored, ParameterCriterion, SearchRequest
+from fhir.search.walked_strings import strings_page_statement
 from fhir.sql import Row, Statement, fetch, fetch_all
 from fhir.stored import StoredResource
 from healthcloud.tenancy.scope import active_project
@@ -105,7 +106,7 @@ def _run_one(request: SearchRequest, context: SearchContext) -> tuple[int | None
     at_once = (
         dated_page_statement(request, fixed, context)
         if fixed
-        else rising_page_statement(request, context)
+        else rising_page_statement(request, context) or strings_page_statement(request, context)
     )
     if at_once:
         return _fetch(request, at_once, [matches])
