@@ -22,7 +22,8 @@ TERMINAL = {"workflow.completed": "completed", "workflow.failed": "failed"} | {
 
 _RESTART_SECONDS = 8.0  # what a worker may take to come back on a busy machine
 _WORKERS = {"worker", "worker_child", "pause_worker", "older", "older_child"}
-_NOBODY = {"workers_all", "database", "backend", "supervisor", "down", "pause_database"}
+_ALL = {"supervisor", "down"}
+_NOBODY = {"workers_all", "database", "backend", "pause_database", *_ALL}
 
 
 def check(entries: list[Entry], *, lease: float) -> Findings:
@@ -279,9 +280,12 @@ def _takeovers(by_op: dict[str, list[Entry]], findings: Findings, lease: float) 
     if late:
         findings.figures["takeover after the lease, s"] = {"n": len(late), **_spread(late)}
     excused = 0
+    downs = [kill["t"] for kill in by_op["kill"] if kill["what"] in _ALL]
+    absent = list(zip(downs, (entry["t"] for entry in by_op["back"]), strict=False))
     for entry in by_op["late"]:
         since = entry["t"] - lease - _RESTART_SECONDS
         around = [k["what"] for k in by_op["kill"] if since <= k["t"] <= entry["t"]]
+        around += ["down" for down, back in absent if down <= entry["t"] and since <= back]
         if _NOBODY & set(around) or sum(what in _WORKERS for what in around) > 1:
             excused += 1
             continue

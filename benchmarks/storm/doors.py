@@ -6,7 +6,8 @@ from benchmarks.storm.findings import Findings
 from benchmarks.storm.journal import Entry
 
 _SAID_TWICE = ("status", "output", "error", "started_at", "finished_at", "version", "restarts")
-_ENDED = {"succeeded", "failed", "skipped", "lost", "canceled", "rejected", "timed_out"}
+# An attempt that is tried again stays `retrying`; the next one is a row of its own.
+_ENDED = {"succeeded", "failed", "skipped", "lost", "canceled", "retrying"}
 ByOp = dict[str, list[Entry]]
 
 

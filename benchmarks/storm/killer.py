@@ -111,6 +111,7 @@ class Killer:
             self.journal.note("kill", what=what)
             self.platform.stop()
         self.platform.start()
+        self.journal.note("back", what=what)
         return 1
 
     def _worker(self, state: Json, what: str) -> int:
