@@ -13,6 +13,7 @@ from assets.runtime.serving import call_context, find, serving
 from assets.sdk import AssetError, Json
 from fhir.store import InvalidResource
 from healthcloud.actors import Actor
+from healthcloud.api.idempotency import RequestInFlight
 from healthcloud.errors import HealthCloudError
 from healthcloud.ledger.services import enqueue
 from healthcloud.tenancy.scope import Scope, tenant_scope
@@ -59,6 +60,8 @@ def invoke(
             outcome = commit(prepared, actor=actor, now=now)
             keep(outcome)
             return outcome
+    except RequestInFlight:
+        raise  # another request took this call over, and the record of its run
     except HealthCloudError as error:
         abandon(prepared, error, now=now)
         raise

@@ -6,6 +6,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from assets import calls
+from healthcloud.api import idempotency
 from healthcloud.events.models import Event
 from healthcloud.ledger.worker import run_until_idle
 from healthcloud.tenancy.scope import Scope, tenant_scope
@@ -237,3 +238,31 @@ def test_a_call_whose_web_process_died_after_its_commit_is_answered_at_once_and_
     runs = alice_client.get("/v1/agent-runs").json()["data"]
     assert [(run["status"], run["attempt"]) for run in runs] == [("succeeded", 1)]
     assert (again.json().get("agent_run_id") or again.json()["id"]) == runs[0]["id"]
+
+
+def test_a_call_that_was_taken_over_leaves_the_run_to_who_has_it(
+    quest: Any, alice_client: APIClient, jane: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(alice_client, "assets/install", {"asset_id": "agent_diagnostic_v1"})
+    post(alice_client, "deployments", {"asset_id": "agent_diagnostic_v1"})
+    run_until_idle()
+
+    def ask() -> Any:
+        return alice_client.post(
+            "/v1/agents/diagnostic/runs",
+            {"input": {"patient_id": "pat_jane"}},
+            format="json",
+            headers={"Idempotency-Key": "once"},
+        )
+
+    def lose(*_: object) -> None:
+        raise idempotency.RequestInFlight("Another request has the key.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(idempotency, "keep", lose)
+        assert ask().status_code == 409
+    assert [run["status"] for run in alice_client.get("/v1/agent-runs").json()["data"]] == [
+        "running"
+    ]
+    assert ask().json()["status"] == "succeeded"
+    assert alice_client.get("/v1/events?type=agent.run.failed").json()["data"] == []
