@@ -358,6 +358,9 @@ class Side:
     foreign: str
 
 
+ENOUGH = 500
+
+
 def requests(side: Side, number: int) -> Iterator[tuple[str, str, bytes]]:
     """Yield requests that mean the same ids in both organizations."""
     rid = f"same_{number % 7}"
@@ -378,10 +381,13 @@ def requests(side: Side, number: int) -> Iterator[tuple[str, str, bytes]]:
 
 
 def hammer(host: str, sides: list[Side], until: float, wrong: list[object], count: Counter) -> None:
-    """Send both organizations' requests over one connection, and check every answer."""
-    connection_ = HTTPConnection(host, timeout=20)
+    """Send both organizations' requests over one connection, and check every answer.
+
+    It goes on until the time is up and enough was asked, however slow the machine is.
+    """
+    connection_ = HTTPConnection(host, timeout=60)
     number = threading.get_ident() % 7
-    while time.monotonic() < until and not wrong:
+    while (time.monotonic() < until or count[200] <= ENOUGH) and not wrong:
         number += 1
         for pair in zip(*(requests(side, number) for side in sides), strict=True):
             for side, (method, path, body) in zip(sides, pair, strict=True):
@@ -420,5 +426,5 @@ def test_two_organizations_at_full_speed_never_see_each_other(
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert count[200] > 500, count
+    assert count[200] > ENOUGH, count
     assert set(count) <= {200, 201, 409}, count

@@ -73,7 +73,7 @@ def process(*command: str, environment: dict[str, str]) -> Iterator[None]:
         running.wait(15)
 
 
-def wait_for(url: str, seconds: float = 40) -> None:
+def wait_for(url: str, seconds: float = 180) -> None:
     """Wait until an address answers."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
