@@ -83,7 +83,11 @@ class Caller:
         """Return the statement that enters the tenant while the caller may act."""
         known = self.entries.get((quick, fixed))
         if known is None:
-            entry = DirectEntry(self.scope, self.guard, readonly=False, is_quick=quick)
+            # Writes give up a lock that is held for long: a thread waits for it better, as the
+            # loop has few connections, and others may have joined the statement.
+            entry = DirectEntry(
+                self.scope, self.guard, readonly=False, is_quick=quick, is_patient=quick
+            )
             made = entry.statement(fixed=fixed)
             known = replace(made, params=[encoded_value(v) for v in made.params])
             self.entries[quick, fixed] = known

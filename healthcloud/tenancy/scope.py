@@ -158,6 +158,8 @@ class DirectEntry:
     """What the loop does once the group has committed, in a thread of its own."""
     is_quick: bool = False
     """Whether the commits don't wait for the disk, as for the trail of reads."""
+    is_patient: bool = True
+    """Whether to wait for locks that others hold, however long."""
     entering: Callable[[bool], Statement] | None = None
     """What `statement` returns, where it was made before."""
     reading: bool = False
@@ -171,7 +173,11 @@ class DirectEntry:
         if self.entering is not None:
             return self.entering(fixed)
         sql, params = DatabaseWrapper.entering(
-            self.scope.context(), readonly=self.readonly, quick=self.is_quick, fixed=fixed
+            self.scope.context(),
+            readonly=self.readonly,
+            quick=self.is_quick,
+            fixed=fixed,
+            patient=self.is_patient,
         )
         return Statement(f"{sql} {self.guard.sql}", (*params, *self.guard.params), prepare=True)
 

@@ -32,6 +32,7 @@ _IDLE_SECONDS: Final = 1.0  # a connection that rested for less is asked only if
 # Only the outermost scope can be read-only: PostgreSQL does not let a transaction turn back.
 _SET_READONLY: Final = ", set_config('transaction_read_only', 'on', true)"
 _SET_QUICK: Final = ", set_config('synchronous_commit', 'off', true)"
+_SET_IMPATIENT: Final = ", set_config('lock_timeout', '1s', true)"
 _SET_FIXED: Final = ", set_config('plan_cache_mode', 'force_generic_plan', true)"
 
 
@@ -82,13 +83,20 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
 
     @staticmethod
     def entering(
-        context: Context, *, readonly: bool, quick: bool = False, fixed: bool = False
+        context: Context,
+        *,
+        readonly: bool,
+        quick: bool = False,
+        fixed: bool = False,
+        patient: bool = True,
     ) -> tuple[str, tuple[str, ...]]:
         """Return a statement with placeholders that sets a context, and its parameters.
 
-        With `fixed` what follows is planned without a look at its values.
+        With `fixed` what follows is planned without a look at its values. Who is not `patient`
+        gives up a lock that is not to be had soon.
         """
         settings = readonly * _SET_READONLY + quick * _SET_QUICK + fixed * _SET_FIXED
+        settings += (not patient) * _SET_IMPATIENT
         return _SET_CONTEXT_BY_PARAMETERS + settings, context.parameters()
 
     def leave_context(self, previous: Context | None) -> None:
