@@ -271,12 +271,36 @@ def test_a_start_is_answered_with_the_finished_run(
         assert queries.steps(queries.run(body["id"])).count() == 2
 
 
-def test_without_a_wait_the_run_is_queued(live_client: APIClient, live_tenant: Scope) -> None:
+def test_who_does_not_wait_is_told_that_it_was_accepted(
+    live_client: APIClient, live_tenant: Scope
+) -> None:
     answer = ask(live_client, {"workflow_id": "flow", "input": {"n": 7}})
     assert answer is not None
     status, body = answer
-    assert (status, body["status"]) == (202, "queued")
-    assert DueWork.objects.filter(ref=body["id"], queue="steps").count() == 1
+    assert (status, body["status"], body["output"]) == (202, "queued", None)
+    assert (body["started_at"], body["finished_at"], body["duration_ms"]) == (None, None, None)
+    with tenant_scope(live_tenant):
+        run = queries.run(body["id"])
+        assert (run.status, run.output, run.trigger_kind) == ("completed", {"n": 7}, "api")
+        assert [step.status for step in queries.steps(run)] == ["succeeded"] * 2
+    assert not DueWork.objects.filter(ref=body["id"]).exists()
+    found = live_client.get(f"/v1/workflows/runs/{body['id']}").json()
+    assert (found["status"], found["output"]) == ("completed", {"n": 7})
+
+
+def test_what_is_more_than_quick_is_queued_for_a_worker(
+    live_client: APIClient, live_tenant: Scope
+) -> None:
+    pause = {"id": "pause", "kind": "wait", "with": {"duration": "1h"}}
+    waits = {**definition(pause), "slug": "waits"}
+    live_client.post("/v1/workflows", {**waits, "publish": True}, format="json")
+    for _ in range(2):  # by the whole way, and once it is known by the direct one
+        answer = live_client.post("/v1/workflows/run", {"workflow_id": "waits"}, format="json")
+        assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+        run = answer.json()["id"]
+        assert DueWork.objects.filter(ref=run, queue="steps").count() == 1
+        with tenant_scope(live_tenant):
+            assert queries.run(run).status == "queued"
 
 
 def test_a_version_that_was_published_meanwhile_is_run(live_client: APIClient) -> None:

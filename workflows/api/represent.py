@@ -6,6 +6,7 @@ from typing import Any
 from assets.models import DeploymentLog
 from workflows.models import (
     Run,
+    RunStatus,
     StepRun,
     StoredValue,
     Task,
@@ -102,6 +103,13 @@ def run(item: Run) -> Json:
         "finished_at": stamp(item.finished_at),
         "duration_ms": _milliseconds(item.started_at, item.finished_at),
     }
+
+
+def accepted(item: Run) -> Json:
+    """Return a run that was just started as it was accepted, however far it is already."""
+    began = {"status": RunStatus.QUEUED, "output": None, "error": None}
+    times = {"started_at": None, "finished_at": None, "duration_ms": None}
+    return run(item) | began | times
 
 
 def stored_value(item: StoredValue) -> Json:

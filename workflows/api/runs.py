@@ -29,14 +29,14 @@ class StartRun(PlatformView):
 
     @extend_schema(request=RunBody)
     def post(self, request: Request) -> HttpResponseBase:
-        """Start a run: 202 with the queued run, or with `wait` 200 with the finished one."""
+        """Start a run: 202 with the run as it was accepted, or with `wait` 200 with its end."""
         data: dict[str, Any] = self.validated(RunBody)
         seconds = seconds_wanted(request, data.get("wait"))
         started: list[Run] = []
 
         def start() -> Response:
-            started.append(self._started(data, in_place=seconds > 0))
-            return _answer(started[0])
+            started.append(self._started(data))
+            return _answer(started[0]) if seconds else _accepted(started[0])
 
         answer = self.answered_once(start)
         if not started or started[0].final or not seconds:
@@ -44,7 +44,7 @@ class StartRun(PlatformView):
         run = awaited(started[0], request=request, scope=self.scope, seconds=seconds)
         return self.answered_later(_answer(run))
 
-    def _started(self, data: dict[str, Any], *, in_place: bool) -> Run:
+    def _started(self, data: dict[str, Any]) -> Run:
         throttling.take_run(self.principal)
         return runs.start(
             actor=self.actor,
@@ -52,12 +52,17 @@ class StartRun(PlatformView):
             input=data.get("input", {}),
             metadata=data.get("metadata"),
             now=self.now,
-            in_place=in_place,
+            in_place=True,
         )
 
 
 def _answer(run: Run) -> Response:
     return Response(represent.run(run), status=status_of(run))
+
+
+def _accepted(run: Run) -> Response:
+    """Return the answer to who does not wait: a quick run may be over, the answer does not tell."""
+    return Response(represent.accepted(run), status=202)
 
 
 class Runs(PlatformView):
