@@ -1,0 +1,1 @@
+"""The Prior Auth Agent: what a payer must be asked, with what, and what it answered."""
