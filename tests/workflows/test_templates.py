@@ -68,8 +68,8 @@ def test_a_template_is_valid_as_it_stands(in_riverside: Scope, template_id: str)
     assert [p for p in problems if "not deployed" not in p.message] == []
 
 
-def test_there_are_six(in_riverside: Scope) -> None:
-    assert len(IDS) == 6
+def test_there_are_seven(in_riverside: Scope) -> None:
+    assert len(IDS) == 7
 
 
 @pytest.mark.parametrize(("flag", "route"), [("H", "Abnormal"), (None, "otherwise")])
@@ -227,7 +227,7 @@ def test_templates_are_listed_and_made_into_workflows(
     client_for: Callable[..., APIClient],
 ) -> None:
     alice = client_for("riverside", project="screening")
-    assert len(alice.get("/v1/workflows/templates").json()["data"]) == 6
+    assert len(alice.get("/v1/workflows/templates").json()["data"]) == 7
     address = "/v1/workflows/templates/nightly_cohort_screening"
     body = {"answers": {"measure": "a1c"}, "slug": "nightly", "publish": True}
     made = alice.post(address, body, format="json").json()

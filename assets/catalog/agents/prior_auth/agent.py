@@ -256,7 +256,7 @@ def _submit(context: Context, input: Json) -> Result:
     slot = _slot(context)
     answer = slot.invoke("submit_prior_auth", {"claim": f"Claim/{identity}"})
     actions: list[Json] = [
-        {"tool": "approval", "side_effect": "none", "by": str(approval["decided_by"])},
+        {"tool": "approval", "side_effect": "none", "by": _who(approval["decided_by"])},
         {
             "tool": f"{slot.asset_id}.submit_prior_auth",
             "side_effect": "external_submit",
@@ -265,6 +265,11 @@ def _submit(context: Context, input: Json) -> Result:
         },
     ]
     return Result(_followed(context, "submit", answer.output), actions=actions)
+
+
+def _who(decided_by: object) -> str:
+    """Return the id of who decided: an approval step names an actor, a caller may give the id."""
+    return str(decided_by.get("id") if isinstance(decided_by, dict) else decided_by)
 
 
 def _followed(context: Context, action: str, said: Json) -> Json:
