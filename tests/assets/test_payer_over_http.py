@@ -214,7 +214,7 @@ def test_a_refusal_says_where_but_does_not_repeat_the_payers_text(
 
 
 def test_a_payer_that_says_nothing_is_a_timeout(payer: Payer, alice_client: APIClient) -> None:
-    deployment = deploy(alice_client, "cms_prior_auth", {"timeout_seconds": 1})
+    deployment = deploy(alice_client, "cms_prior_auth", {"timeout_seconds": 4})
     store(alice_client, *record("W100-SLOW"), claim())
     answer = invoke(alice_client, deployment, "submit")
     assert answer.status_code == 503
