@@ -165,6 +165,7 @@ def test_the_keyboard_goes_everywhere(context: BrowserContext, site: Site) -> No
     page.keyboard.type("deploy")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/deployments$"))
+    page.wait_for_load_state()  # its scripts hear the keys from then on
     page.keyboard.press("g")
     page.keyboard.press("r")
     expect(page).to_have_url(re.compile("/runs$"))

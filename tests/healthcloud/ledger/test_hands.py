@@ -197,5 +197,5 @@ def test_what_a_dead_worker_left_is_taken_over_while_the_main_thread_is_long_at_
         )
         wait_until(lambda: blocked.ended == ["left"])
         blocked.go.set()
-        wait_until(lambda: not DueWork.objects.exists())
+        wait_until(lambda: not DueWork.objects.filter(kind="test.work").exists())
     assert blocked.ended == ["left", "long"]
