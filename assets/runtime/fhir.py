@@ -26,16 +26,23 @@ class FhirHandle:
 
     def read(self, resource_type: str, id: str) -> StoredResource:
         """Return one resource; AssetError `resource_not_found` names a missing one."""
-        self._check_declared(resource_type)
-        try:
-            with tenant_scope(self.scope, readonly=True):
-                return _sdk(store.read(resource_type=resource_type, id=id))
-        except (ResourceNotFound, ResourceGone) as error:
+        found = self.find(resource_type, id)
+        if found is None:
             raise AssetError(
                 "resource_not_found",
                 f"{resource_type}/{id} does not exist in this project.",
                 remedy=f"Create {resource_type}/{id} first, or name one that exists.",
-            ) from error
+            )
+        return found
+
+    def find(self, resource_type: str, id: str) -> StoredResource | None:
+        """Return one resource, or None where there is none."""
+        self._check_declared(resource_type)
+        try:
+            with tenant_scope(self.scope, readonly=True):
+                return _sdk(store.read(resource_type=resource_type, id=id))
+        except (ResourceNotFound, ResourceGone):
+            return None
         except HealthCloudError as error:
             raise AssetError("fhir_refused", error.message) from error
 

@@ -44,6 +44,13 @@ class Answer:
         """The body."""
         return self.response.content
 
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds that `Retry-After` asks for, at most an hour; None without a number."""
+        fields = {name.lower(): text for name, text in self.headers.items()}
+        value = fields.get("retry-after", "")
+        return min(float(value), 3600.0) if value.isdigit() else None
+
     def text(self) -> str:
         """Return the body as text."""
         return self.response.text

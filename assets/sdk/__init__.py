@@ -25,7 +25,7 @@ from assets.sdk.context import (
 )
 from assets.sdk.errors import AssetError
 from assets.sdk.kinds import Agent, App, Asset, Connector, Dataset, Model
-from assets.sdk.probes import Probe, probe
+from assets.sdk.probes import Probe, Step, probe, probes, unreachable
 from assets.sdk.values import (
     AIAST,
     Emit,
@@ -66,9 +66,12 @@ __all__ = [
     "RuleOutcome",
     "Slot",
     "SlotResult",
+    "Step",
     "StoredResource",
     "TokenCache",
     "Write",
     "probe",
+    "probes",
     "stable_id",
+    "unreachable",
 ]

@@ -14,6 +14,10 @@ class FhirReader(Protocol):
         """Return one resource; AssetError `resource_not_found` (permanent) names a missing one."""
         ...
 
+    def find(self, resource_type: str, id: str) -> StoredResource | None:
+        """Return one resource, or None where there is none."""
+        ...
+
     def search(
         self, resource_type: str, query: Query, *, limit: int = 1000
     ) -> list[StoredResource]:
@@ -35,6 +39,11 @@ class HttpResponse(Protocol):
     @property
     def content(self) -> bytes: ...
     def text(self) -> str: ...
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds that `Retry-After` asks for, at most an hour; None without a number."""
+        ...
+
     def json(self) -> object:
         """Return the parsed body; AssetError `vendor_rubbish` when it isn't JSON."""
         ...

@@ -1,11 +1,16 @@
 """The steps of a connection test. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import urlsplit
 
 from assets.sdk.context import Context
 from assets.sdk.errors import AssetError
 from assets.sdk.values import Json
+
+Step: TypeAlias = tuple[str, str, Callable[[], int | None]]
+"""Name, message of success, and what is tried: it returns the vendor's HTTP status or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +62,22 @@ def probe(context: Context, name: str, step: Callable[[], int | None], message: 
             retryable=error.retryable,
         )
     return Probe(name, True, round((context.clock() - started) * 1000), status, message)
+
+
+def probes(context: Context, steps: Sequence[Step]) -> Iterator[Probe]:
+    """Try one step after the other, up to the first that fails."""
+    for name, message, step in steps:
+        outcome = probe(context, name, step, message)
+        yield outcome
+        if not outcome.ok:
+            return
+
+
+def unreachable(base_url: str, error: AssetError) -> AssetError:
+    """Return the error of a vendor whose configured address does not answer."""
+    return AssetError(
+        error.code,
+        f"{urlsplit(base_url).hostname} can't be reached: {error.message}",
+        retryable=error.retryable,
+        remedy="Check base_url in the configuration, and the network's firewall.",
+    )

@@ -83,13 +83,21 @@ class PayerSimulator:
 
     # --- requests
 
-    def _submit(self, request: Request) -> Answer:
-        client_id = self._client(request, "system/Claim.cu")
+    def _asked(
+        self, request: Request, scope: str, *, inquiry: bool
+    ) -> tuple[str, AuthorizationRequest] | Answer:
+        """Return who asks for what, or the answer for a request that can't be used."""
+        client_id = self._client(request, scope)
         if isinstance(client_id, Answer):
             return client_id
-        parsed = parse(request.body, inquiry=False)
-        if isinstance(parsed, list):
-            return outcome(400, parsed)
+        parsed = parse(request.body, inquiry=inquiry)
+        return outcome(400, parsed) if isinstance(parsed, list) else (client_id, parsed)
+
+    def _submit(self, request: Request) -> Answer:
+        asked = self._asked(request, "system/Claim.cu", inquiry=False)
+        if isinstance(asked, Answer):
+            return asked
+        client_id, parsed = asked
         fault = _FAULT.search(parsed.member)
         word = fault[1].upper() if fault else ""
         if word and word != "LOST":
@@ -111,12 +119,10 @@ class PayerSimulator:
             return case
 
     def _inquire(self, request: Request) -> Answer:
-        client_id = self._client(request, "system/ClaimResponse.rs")
-        if isinstance(client_id, Answer):
-            return client_id
-        parsed = parse(request.body, inquiry=True)
-        if isinstance(parsed, list):
-            return outcome(400, parsed)
+        asked = self._asked(request, "system/ClaimResponse.rs", inquiry=True)
+        if isinstance(asked, Answer):
+            return asked
+        client_id, parsed = asked
         with self._lock:
             case = self._cases.get((client_id, parsed.key))
             if case is not None and case.request.member == parsed.member:

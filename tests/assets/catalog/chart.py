@@ -29,10 +29,14 @@ class Chart:
         ]
 
     def read(self, resource_type: str, id: str) -> StoredResource:
-        for item in self.stored:
-            if (item.resource_type, item.id) == (resource_type, id):
-                return item
-        raise AssetError("resource_not_found", f"{resource_type}/{id} does not exist.")
+        found = self.find(resource_type, id)
+        if found is None:
+            raise AssetError("resource_not_found", f"{resource_type}/{id} does not exist.")
+        return found
+
+    def find(self, resource_type: str, id: str) -> StoredResource | None:
+        wanted = (resource_type, id)
+        return next((item for item in self.stored if (item.resource_type, item.id) == wanted), None)
 
     def search(
         self, resource_type: str, query: Query, *, limit: int = 1000

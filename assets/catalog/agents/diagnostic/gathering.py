@@ -48,17 +48,15 @@ def gather(context: Context, patient_id: str) -> Gathered:
 
 
 def _patient(context: Context, patient_id: str) -> StoredResource:
-    try:
-        return context.fhir.read("Patient", patient_id)
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
+    patient = context.fhir.find("Patient", patient_id)
+    if patient is None:
         raise AssetError(
             "patient_not_found",
             f"Patient/{patient_id} does not exist in this project.",
             remedy="Create the Patient first, or pass the id of one that exists.",
             details={"patient_id": patient_id},
-        ) from error
+        )
+    return patient
 
 
 def _observations(context: Context, patient: StoredResource) -> Iterable[StoredResource]:

@@ -11,7 +11,6 @@ from typing import Any
 
 from assets.sdk import (
     AIAST,
-    AssetError,
     Context,
     Evaluation,
     Evidence,
@@ -325,13 +324,8 @@ def _add_task(screening: Screening, written: Report) -> None:
 
 
 def _task_status(context: Context, task_id: str) -> str | None:
-    try:
-        found = context.fhir.read("Task", task_id)
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
-        return None
-    return str(found.resource.get("status"))
+    found = context.fhir.find("Task", task_id)
+    return None if found is None else str(found.resource.get("status"))
 
 
 def _decided(screening: Screening) -> list[RuleOutcome]:

@@ -102,7 +102,8 @@ def _prepare(context: Context, input: Json) -> Result:
     result = Result(said, evidence=evidence, rules=found.rules)
     if found.needed is False:
         return result
-    stored = _stored_claim(context, claim_id(context, gathered))
+    filed = context.fhir.find("Claim", claim_id(context, gathered))
+    stored = None if filed is None else filed.resource
     if stored is not None and stored.get("status") != "draft":
         said |= {"status": "submitted", "claim": f"Claim/{stored['id']}", "ready": False}
         return result
@@ -142,7 +143,7 @@ def _draft(
         for gap in gaps
     ]
     task = None if complete else _task(gathered, claim, gaps, problems)
-    if task is not None and not _is_stored(context, task):
+    if task is not None and context.fhir.find("Task", task["id"]) is None:
         result.resources.append(Write("upsert", task))
     result.output |= {
         "status": "ready" if complete else "incomplete",
@@ -206,38 +207,20 @@ def _task(gathered: Gathered, claim: Resource, gaps: list[Json], problems: list[
     }
 
 
-def _stored_claim(context: Context, identity: str) -> Resource | None:
-    try:
-        return context.fhir.read("Claim", identity).resource
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
-        return None
-
-
-def _is_stored(context: Context, task: Resource) -> bool:
-    try:
-        context.fhir.read("Task", task["id"])
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
-        return False
-    return True
-
-
 # --- submit ----------------------------------------------------------------------------------
 
 
 def _submit(context: Context, input: Json) -> Result:
     """Send a Claim that a person approved; what the connector files joins this run."""
     identity = str(input.get("claim") or "").removeprefix("Claim/")
-    claim = _stored_claim(context, identity) if identity else None
-    if claim is None:
+    filed = context.fhir.find("Claim", identity) if identity else None
+    if filed is None:
         raise AssetError(
             "claim_not_found",
             f"Claim/{identity} does not exist in this project.",
             remedy='Prepare the request first: {"action": "prepare", "order": "ServiceRequest/…"}.',
         )
+    claim = filed.resource
     approval = input.get("approval") or {}
     if approval.get("decision") != "approved" or not approval.get("decided_by"):
         raise AssetError(

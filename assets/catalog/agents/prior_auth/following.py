@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from assets.sdk import AssetError, Context, Emit, Json, Result, Slot, Write, stable_id
+from assets.sdk import Context, Emit, Json, Result, Slot, Write, stable_id
 
 TASKS = "https://healthcloud.dev/fhir/CodeSystem/review"
 BACKOFF = (
@@ -51,12 +51,8 @@ def _call_a_person(context: Context, claim: str, said: Json, result: Result) -> 
     """Open one task, and tell once, that a payer let its deadline pass."""
     task_id = stable_id("prior-auth-overdue", claim)
     result.output["task"] = f"Task/{task_id}"
-    try:
-        context.fhir.read("Task", task_id)
+    if context.fhir.find("Task", task_id) is not None:
         return
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
     patient = context.fhir.read("Claim", claim.removeprefix("Claim/")).resource["patient"]
     task = {
         "resourceType": "Task",

@@ -81,17 +81,14 @@ def gather(context: Context, order_reference: str) -> Gathered:
 
 def _order(context: Context, reference: str) -> StoredResource:
     resource_type, _, order_id = reference.partition("/")
-    try:
-        order = context.fhir.read(resource_type, order_id)
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
+    order = context.fhir.find(resource_type, order_id)
+    if order is None:
         raise AssetError(
             "order_not_found",
             f"{reference} does not exist in this project.",
             remedy="Create the order first, or name one that exists.",
             details={"order": reference},
-        ) from error
+        )
     status = str(order.resource.get("status"))
     if status in CLOSED:
         raise AssetError(
@@ -184,12 +181,8 @@ def _find(context: Context, reference: str | None) -> StoredResource | None:
     """Return what a reference of the record leads to, None where that is not on record."""
     if reference is None:
         return None
-    try:
-        return _read(context, reference)
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
-        return None
+    resource_type, _, rid = reference.partition("/")
+    return context.fhir.find(resource_type, rid)
 
 
 def _lacks(what: StoredResource, how: str, remedy: str) -> AssetError:

@@ -4,8 +4,7 @@ A request is known by its Claim's identifier. The payer is asked for it before a
 again when the outcome of sending is unknown, so that a retry never makes a second request.
 """
 
-from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
+from collections.abc import Iterator
 
 from assets.sdk import (
     AssetError,
@@ -15,14 +14,16 @@ from assets.sdk import (
     Probe,
     Resource,
     Result,
+    Step,
     StoredResource,
     Write,
-    probe,
+    probes,
+    unreachable,
 )
 
 from .answers import Decision, read_decision, retry_code
 from .assembly import Assembly, assemble, inquiry
-from .filing import claim_response, events, is_stored, output, stored_response, task_for
+from .filing import claim_response, events, output, stored_response, task_for
 from .payer import Payer
 
 _ABSENT = (404, 405)
@@ -34,7 +35,7 @@ class PriorAuthConnector(Connector):
     def check(self, context: Context) -> Iterator[Probe]:
         """Yield discovery, token and metadata; nothing is submitted."""
         payer = Payer(context)
-        steps: list[tuple[str, str, Callable[[], int | None]]] = [
+        steps: list[Step] = [
             (
                 "discovery",
                 "The payer says where tokens are given.",
@@ -43,11 +44,7 @@ class PriorAuthConnector(Connector):
             ("token", "The signed assertion is accepted.", payer.token),
             ("metadata", "The payer speaks FHIR R4.", payer.metadata),
         ]
-        for name, message, step in steps:
-            outcome = probe(context, name, step, message)
-            yield outcome
-            if not outcome.ok:
-                return
+        yield from probes(context, steps)
 
     def invoke(self, context: Context, action: str, input: Json) -> Result:
         """Run an action; AssetError `claim_not_found`, `claim_invalid`, `not_submitted`."""
@@ -63,13 +60,7 @@ def _discover(payer: Payer, context: Context) -> int | None:
         payer.token_url()
     except AssetError as error:
         if error.code in ("vendor_unreachable", "vendor_timeout"):
-            host = urlsplit(str(context.config["base_url"])).hostname
-            raise AssetError(
-                error.code,
-                f"{host} can't be reached: {error.message}",
-                retryable=error.retryable,
-                remedy="Check base_url in the configuration, and the network's firewall.",
-            ) from error
+            raise unreachable(str(context.config["base_url"]), error) from error
         raise
     return 200
 
@@ -150,16 +141,14 @@ def _inquire(context: Context, input: Json) -> Result:
 
 def _stored(context: Context, name: str) -> StoredResource:
     claim_id = str(name).removeprefix("Claim/")
-    try:
-        return context.fhir.read("Claim", claim_id)
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
+    claim = context.fhir.find("Claim", claim_id)
+    if claim is None:
         raise AssetError(
             "claim_not_found",
             f"Claim/{claim_id} does not exist in this project.",
             remedy="Create the Claim first, or name one that exists.",
-        ) from error
+        )
+    return claim
 
 
 def _sendable(context: Context, claim: StoredResource) -> Assembly:
@@ -189,7 +178,8 @@ def _filed(context: Context, assembly: Assembly, bundle: Resource) -> Result:
     if decision.state == "action_required":
         asked = task_for(context, claim, decision)
         task = f"Task/{asked.resource['id']}"
-        writes += [] if is_stored(context, asked) else [asked]
+        if context.fhir.find("Task", asked.resource["id"]) is None:  # else a person has it
+            writes.append(asked)
     is_news = stored != earlier
     told = events(claim, decision, sent=not was_sent, task=task) if is_news else []
     return Result(output(claim, decision, task), writes, events=told, evidence=assembly.evidence)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from assets.sdk import AssetError, Context, Emit, Json, Resource, Write, stable_id
+from assets.sdk import Context, Emit, Json, Resource, Write, stable_id
 
 from .answers import APPROVED, Decision
 from .assembly import instant
@@ -46,13 +46,11 @@ def _without_references(value: Any) -> Any:  # noqa: ANN401  # JSON
 
 def stored_response(context: Context, claim: Resource) -> Resource | None:
     """Return what was filed of earlier answers, None where there was none."""
-    try:
-        found = context.fhir.read("ClaimResponse", response_id(claim)).resource
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
+    found = context.fhir.find("ClaimResponse", response_id(claim))
+    if found is None:
         return None
-    return {name: value for name, value in found.items() if name not in ("meta", "text")}
+    members = found.resource.items()
+    return {name: value for name, value in members if name not in ("meta", "text")}
 
 
 def task_for(context: Context, claim: Resource, decision: Decision) -> Write:
@@ -77,17 +75,6 @@ def task_for(context: Context, claim: Resource, decision: Decision) -> Write:
 def _error_text(error: Mapping[str, Any]) -> str:
     where = f" at {error['path']}" if error.get("path") else ""
     return f"The payer reports error {error['code']}{where}."
-
-
-def is_stored(context: Context, write: Write) -> bool:
-    """Whether somebody has this task already; what they did with it is not undone."""
-    try:
-        context.fhir.read("Task", write.resource["id"])
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
-        return False
-    return True
 
 
 def output(claim: Resource, decision: Decision, task: str | None) -> Json:

@@ -208,7 +208,7 @@ def _checked(response: HttpResponse) -> HttpResponse:
             "The payer answered 429: too many requests.",
             retryable=True,
             remedy="Wait; the call is tried again by itself.",
-            retry_after=_retry_after(response),
+            retry_after=response.retry_after,
             details={"status": status},
         )
     if status >= 500:
@@ -217,7 +217,7 @@ def _checked(response: HttpResponse) -> HttpResponse:
             f"The payer answered {status}: a fault on their side.",
             retryable=True,
             remedy="Wait and try again; if it lasts, call the payer's support.",
-            retry_after=_retry_after(response),
+            retry_after=response.retry_after,
             details={"status": status, "outcome_unknown": True},
         )
     raise _rejected(response)
@@ -284,8 +284,3 @@ def _rubbish(what: str) -> AssetError:
         f"The payer's answer can't be used: {what}.",
         remedy="Check that base_url is the FHIR address of a Prior Authorization API.",
     )
-
-
-def _retry_after(response: HttpResponse) -> float | None:
-    value = {name.lower(): text for name, text in response.headers.items()}.get("retry-after", "")
-    return min(float(value), 3600.0) if value.isdigit() else None

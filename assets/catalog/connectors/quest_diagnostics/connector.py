@@ -1,8 +1,7 @@
 """Quest Diagnostics: retrieve results and submit orders through Quanum Hub."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from assets.sdk import (
     AssetError,
@@ -12,12 +11,13 @@ from assets.sdk import (
     Evidence,
     Json,
     Probe,
-    Resource,
     Result,
+    Step,
     StoredResource,
     Write,
-    probe,
+    probes,
     stable_id,
+    unreachable,
 )
 
 from .mapping import PLACER_SYSTEM, map_group, report_id
@@ -55,16 +55,12 @@ class QuestConnector(Connector):
     def check(self, context: Context) -> Iterator[Probe]:
         """Yield dns and connection, token, and one read of results that acknowledges nothing."""
         quanum = Quanum(context)
-        steps: list[tuple[str, str, Callable[[], int | None]]] = [
+        steps: list[Step] = [
             ("connection", "The host answers.", lambda: _connect(context)),
             ("token", "The credentials are accepted.", quanum.token),
             ("results", "Results can be read.", lambda: _read_one(quanum)),
         ]
-        for name, message, step in steps:
-            outcome = probe(context, name, step, message)
-            yield outcome
-            if not outcome.ok:
-                return
+        yield from probes(context, steps)
 
     def invoke(self, context: Context, action: str, input: Json) -> Result:
         """Run `retrieve_results` or `submit_order`."""
@@ -96,13 +92,7 @@ def _connect(context: Context) -> int | None:
     try:
         return context.http.request("GET", f"{base}/", timeout=5).status
     except AssetError as error:
-        host = urlsplit(base).hostname
-        raise AssetError(
-            error.code,
-            f"{host} can't be reached: {error.message}",
-            retryable=error.retryable,
-            remedy="Check base_url in the configuration, and the network's firewall.",
-        ) from error
+        raise unreachable(base, error) from error
 
 
 def _read_one(quanum: Quanum) -> int:
@@ -209,13 +199,8 @@ def _file(
 
 
 def _stored_issued(context: Context, identity: str) -> str | None:
-    try:
-        stored = context.fhir.read("DiagnosticReport", identity)
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
-        return None
-    issued = stored.resource.get("issued")
+    stored = context.fhir.find("DiagnosticReport", identity)
+    issued = None if stored is None else stored.resource.get("issued")
     return str(issued) if issued else None
 
 
@@ -244,20 +229,9 @@ def _ask_person(
         candidates=candidates,
         now=context.now,
     )
-    if not _is_stored(context, task):
+    if context.fhir.find("Task", task["id"]) is None:  # else a person has this message already
         found.writes.append(Write("upsert", task))
     return f"Task/{task['id']}"
-
-
-def _is_stored(context: Context, task: Resource) -> bool:
-    """Whether a person has this message already; what they did with it is not undone."""
-    try:
-        context.fhir.read("Task", task["id"])
-    except AssetError as error:
-        if error.code != "resource_not_found":
-            raise
-        return False
-    return True
 
 
 # --- orders ----------------------------------------------------------------------------------

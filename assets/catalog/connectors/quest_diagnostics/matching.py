@@ -8,7 +8,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from assets.sdk import AssetError, Context, StoredResource
+from assets.sdk import Context, StoredResource
 
 from .messages import PatientIdentity, PersonName
 
@@ -45,11 +45,8 @@ def _candidates(context: Context, number: str) -> list[StoredResource]:
     escaped = re.sub(r"([\\,$|])", r"\\\1", number)
     found = context.fhir.search("Patient", {"identifier": escaped}, limit=10)
     if _FHIR_ID.match(number):
-        try:
-            found.append(context.fhir.read("Patient", number))
-        except AssetError as error:
-            if error.code != "resource_not_found":
-                raise
+        named = context.fhir.find("Patient", number)
+        found += [] if named is None else [named]
     return found
 
 

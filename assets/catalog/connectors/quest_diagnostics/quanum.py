@@ -174,7 +174,7 @@ def _checked(response: HttpResponse) -> HttpResponse:
             "Quest answered 429: too many requests.",
             retryable=True,
             remedy="Wait; the call is tried again by itself. Run the retrieval less often.",
-            retry_after=_retry_after(response),
+            retry_after=response.retry_after,
             details=details,
         )
     if status >= 500:
@@ -183,7 +183,7 @@ def _checked(response: HttpResponse) -> HttpResponse:
             f"Quest answered {status}: a fault on their side.",
             retryable=True,
             remedy="Wait and try again; if it lasts, call Quest's Quanum support.",
-            retry_after=_retry_after(response),
+            retry_after=response.retry_after,
             details=details,
         )
     raise AssetError(
@@ -209,8 +209,3 @@ def _rubbish(what: str) -> AssetError:
         f"Quest's answer can't be used: {what}.",
         remedy="Check that the base URL is a Quanum Hub; tell Quest's support if it is.",
     )
-
-
-def _retry_after(response: HttpResponse) -> float | None:
-    value = {name.lower(): text for name, text in response.headers.items()}.get("retry-after", "")
-    return min(float(value), 3600.0) if value.isdigit() else None
