@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from django.db.models import Model, QuerySet
 
+from healthcloud.numbers import number_of
 from studio.page import Page
 
 SIZE = 25
@@ -24,5 +25,4 @@ def page_of(page: Page, rows: QuerySet[Row], *, size: int = SIZE) -> tuple[Seque
 
 
 def _start(text: str) -> int:
-    is_number = text.isascii() and text.isdigit() and len(text) < 10
-    return min(int(text), DEEPEST) if is_number else 0
+    return min(number_of(text) or 0, DEEPEST)

@@ -14,7 +14,7 @@ from fhir.index_rows import NO_DATE
 from fhir.search.anchors import Anchored
 from fhir.search.clause import Clause
 from fhir.search.context import SearchContext
-from fhir.search.paging import after, backwards, is_before
+from fhir.search.paging import after, reading_orders
 from fhir.search.query import COLUMNS, FEW
 from fhir.search.request import SearchRequest
 from fhir.search.sorting import LAST_DATE, RISING, Order, orders
@@ -61,9 +61,7 @@ def fixed_page_statement(
     Without it they are known to be many. A page that ends at its cursor comes in the opposite
     order.
     """
-    keys = orders(request, context)
-    if is_before(request.cursor):
-        keys = backwards(keys)
+    keys = reading_orders(request, context)
     beyond = after(request.cursor, keys) if request.cursor else Clause("true")
     walked = _walked(request, keys)
     of_type = context.of_type("r", request.resource_type)
@@ -102,9 +100,7 @@ def dated_page_statement(
 
     None of any other search.
     """
-    keys = orders(request, context)
-    if is_before(request.cursor):
-        keys = backwards(keys)
+    keys = reading_orders(request, context)
     if not found.of_one_patient or len(keys) > 1 or keys[0].expression.sql != "r.date_low":
         return None
     beyond = after(request.cursor, keys) if request.cursor else Clause("true")

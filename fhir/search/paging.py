@@ -15,7 +15,9 @@ from urllib.parse import quote_plus
 
 import msgspec
 
+from fhir.search import sorting
 from fhir.search.clause import Clause, all_of, any_of
+from fhir.search.context import SearchContext
 from fhir.search.errors import SearchRefused
 from fhir.search.request import SearchRequest
 from fhir.search.sorting import Order
@@ -46,6 +48,12 @@ def is_before(cursor: str) -> bool:
 def backwards(orders: Sequence[Order]) -> list[Order]:
     """Return the opposite order, in which a page that ends at its cursor is read."""
     return [replace(order, descending=not order.descending) for order in orders]
+
+
+def reading_orders(request: SearchRequest, context: SearchContext) -> list[Order]:
+    """Return the orders in which the rows of a page are read: one before its cursor backwards."""
+    keys = sorting.orders(request, context)
+    return backwards(keys) if is_before(request.cursor) else keys
 
 
 def after(cursor: str, orders: Sequence[Order]) -> Clause:

@@ -7,7 +7,7 @@ from fhir.search.clause import Clause, all_of
 from fhir.search.context import SearchContext
 from fhir.search.criteria import condition
 from fhir.search.errors import SearchRefused
-from fhir.search.paging import after, backwards, is_before
+from fhir.search.paging import after, backwards, is_before, reading_orders
 from fhir.search.request import SearchRequest
 from fhir.search.sorting import Order, orders
 from fhir.sql import Statement
@@ -75,9 +75,7 @@ def _page_parts(
     request: SearchRequest, matches: Clause, context: SearchContext, columns: str
 ) -> tuple[Clause, Clause, str]:
     """Return the condition of a page, what it selects (the sort keys last), and its order."""
-    keys = orders(request, context)
-    if is_before(request.cursor):
-        keys = backwards(keys)
+    keys = reading_orders(request, context)
     where = all_of([matches, after(request.cursor, keys)]) if request.cursor else matches
     expressions = [f"{key.expression.sql} AS key_{n}" for n, key in enumerate(keys)]
     values = tuple(value for key in keys for value in key.expression.params)

@@ -10,10 +10,10 @@ from typing import Final
 from fhir.definitions import type_number
 from fhir.search.clause import Clause
 from fhir.search.context import SearchContext, salts
-from fhir.search.paging import after, backwards, is_before
+from fhir.search.paging import after, reading_orders
 from fhir.search.query import COLUMNS, matching, page_statement
 from fhir.search.request import SearchRequest
-from fhir.search.sorting import Order, orders
+from fhir.search.sorting import Order
 from fhir.sql import Statement
 
 # Resources a page may have → strings that are read for it: a resource may have several.
@@ -31,9 +31,7 @@ def strings_page_statement(request: SearchRequest, context: SearchContext) -> St
         return None
     [key] = request.sort
     params = salts(request.resource_type, key.parameter.code)
-    keys = orders(request, context)
-    if is_before(request.cursor):
-        keys = backwards(keys)
+    keys = reading_orders(request, context)
     beyond = _beyond(request, keys)
     if len(params) != 1 or beyond is None:
         return None

@@ -9,6 +9,7 @@ from django.db.models import Field, Model, Q, QuerySet
 from rest_framework.request import Request
 
 from healthcloud.errors import BadRequest
+from healthcloud.numbers import number_of
 
 DEFAULT_LIMIT: Final = 20
 MAXIMUM_LIMIT: Final = 100
@@ -54,10 +55,9 @@ def paginate(
 
 def requested_limit(request: Request) -> int:
     """Return the query's `limit`, 20 without one; raise BadRequest outside 1 to 100."""
-    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    is_number = text.isascii() and text.isdigit() and len(text) < 10
-    if is_number and 1 <= int(text) <= MAXIMUM_LIMIT:
-        return int(text)
+    limit = number_of(request.query_params.get("limit", str(DEFAULT_LIMIT)))
+    if limit is not None and 1 <= limit <= MAXIMUM_LIMIT:
+        return limit
     raise BadRequest(f"`limit` is a number from 1 to {MAXIMUM_LIMIT}.", param="limit")
 
 

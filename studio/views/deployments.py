@@ -4,6 +4,7 @@ from django.http import HttpResponse
 
 from assets import queries, registry, services
 from assets.models import DEPLOYING, Deployment, DeploymentStatus
+from healthcloud.numbers import number_of
 from studio.calls import ApiCall
 from studio.page import Page, studio_page
 from studio.paging import page_of
@@ -75,11 +76,9 @@ def start(page: Page, deployment_id: str) -> HttpResponse:
 @studio_page("deployments", needs="deployment.write", writes=True)
 def rollback(page: Page, deployment_id: str) -> HttpResponse:
     """Go back to an earlier release."""
-    number = page.request.POST.get("number", "")
-    is_number = number.isascii() and number.isdigit() and len(number) < 10
     services.rollback(
         deployment_id=deployment_id,
-        number=int(number) if is_number else None,
+        number=number_of(page.request.POST.get("number", "")),
         actor=page.actor,
         now=page.now,
     )

@@ -14,6 +14,7 @@ from fhir.definitions import is_resource_type, resource_types
 from fhir.search import SearchResult
 from fhir.stored import StoredResource
 from healthcloud.errors import BadRequest
+from healthcloud.numbers import number_of
 from studio import clinical
 from studio.clinical import LabSeries, Resource
 from studio.display import tone_of
@@ -243,10 +244,10 @@ def resources(page: Page, resource_type: str) -> HttpResponse:
 @studio_page("records", needs="record.read")
 def resource(page: Page, resource_type: str, resource_id: str) -> HttpResponse:
     """Show one resource, at a version when the URL names one."""
-    asked = page.request.GET.get("version", "")
+    version = number_of(page.request.GET.get("version", ""))
     entries = store.history(resource_type=resource_type, id=resource_id, count=50).entries
-    if asked.isascii() and asked.isdigit() and len(asked) < 10:
-        stored = store.vread(resource_type=resource_type, id=resource_id, version=int(asked))
+    if version is not None:
+        stored = store.vread(resource_type=resource_type, id=resource_id, version=version)
     else:
         stored = store.read(resource_type=resource_type, id=resource_id)
     context: dict[str, object] = {

@@ -7,6 +7,7 @@ from django.utils.dateparse import parse_datetime
 from rest_framework.request import Request
 
 from healthcloud.errors import BadRequest
+from healthcloud.numbers import number_of
 from workflows import queries
 from workflows.models import Run, RunStatus
 
@@ -29,9 +30,10 @@ def filtered(request: Request) -> QuerySet[Run]:
             rows = rows.filter(**{column: wanted})
     rows = _by_status(rows, query.get("status"))
     if version := query.get("version"):
-        if not (version.isascii() and version.isdigit() and len(version) < 10):
+        number = number_of(version)
+        if number is None:
             raise BadRequest("`version` is a number.", param="version")
-        rows = rows.filter(number=int(version))
+        rows = rows.filter(number=number)
     rows = _by_time(rows, query.get("since"), query.get("until"))
     for name in query:
         if name.startswith("metadata."):

@@ -10,6 +10,7 @@ from healthcloud.api.pagination import paginate
 from healthcloud.api.principal import ANY_SCOPE
 from healthcloud.api.views import PlatformView
 from healthcloud.errors import BadRequest
+from healthcloud.numbers import number_of
 from workflows import promotion, queries, schema, services, templates
 from workflows.api import represent
 from workflows.api.bodies import (
@@ -242,9 +243,10 @@ def number_in(text: str | None, name: str) -> int | None:
     """Return a version's number in the query, None where none is named."""
     if text is None or text == "draft":
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    number = number_of(text)
+    if number is None:
         raise BadRequest(f"`{name}` is a number, or `draft`.", param=name)
-    return int(text)
+    return number
 
 
 def _revision(body: dict[str, object]) -> int | None:

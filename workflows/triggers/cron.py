@@ -16,6 +16,8 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from healthcloud.numbers import number_of
+
 _NAMES: Final = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -179,7 +181,7 @@ def _number(text: str, name: str, least: int, most: int, names: list[str]) -> in
     word = text.lower()
     if word in names:
         return names.index(word) + least
-    is_number = word.isascii() and word.isdigit() and len(word) < 10
-    if not is_number or not least <= int(word) <= most:
+    number = number_of(word)
+    if number is None or not least <= number <= most:
         raise CronError(f"The {name} `{text[:20]}` is not from {least} to {most}.")
-    return int(word)
+    return number
