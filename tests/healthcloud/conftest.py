@@ -99,9 +99,12 @@ def _abandon() -> None:
 def live_tenant(live_scope: Scope, django_db_blocker: DjangoDbBlocker) -> Iterator[Scope]:
     """A tenant whose transactions really commit, emptied after each test.
 
-    For tests whose subject is transactions, threads or processes.
+    For tests whose subject is transactions, threads or processes. The ledger is empty when they
+    begin: a worker of theirs must not do what tests of other modules committed and left.
     """
     with django_db_blocker.unblock():
+        with owner_connection() as owner, owner.cursor() as cursor:
+            cursor.execute("DELETE FROM ledger_duework")
         try:
             yield live_scope
         finally:

@@ -31,7 +31,7 @@ import time, django
 django.setup()
 from healthcloud.ledger.worker import run_until_idle
 while True:
-    run_until_idle()
+    run_until_idle(raising=False)
     time.sleep(0.2)
 """
 
