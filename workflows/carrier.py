@@ -22,6 +22,7 @@ from healthcloud.tenancy.scope import Scope, tenant_scope
 from workflows import caching, ending, lanes, tracing
 from workflows.definition import Definition
 from workflows.engine import (
+    Action,
     Advance,
     Complete,
     Escalate,
@@ -41,11 +42,11 @@ from workflows.engine import (
 from workflows.journal import Journal, RunEnded
 from workflows.models import Lane, LaneStatus, Run, RunStatus, StepRun, StepStatus, fan_out_id
 from workflows.pauses import until_next
-from workflows.sitting import Overtaken, Sitting
+from workflows.sitting import Apart, Overtaken, Sitting
 from workflows.steps import Call, Outside, effect_of
 from workflows.steps.errors import StepFailed, step_error
 from workflows.steps.escalation import escalate
-from workflows.steps.registry import Tells, Waits
+from workflows.steps.registry import Tells, Waits, holds_nothing
 from workflows.telling import ending as ending_event
 from workflows.telling import waiting as waiting_event
 
@@ -88,10 +89,7 @@ class Carrier:
             error = StepError("definition_invalid", "This version can't be read any more.")
             return self.finish(RunStatus.FAILED, error={**error.as_dict(), "step": None})
         while True:
-            self.work.lease.check()
-            self.state.now = self.clock()
-            action = decide(self.definition, self.state)
-            match action:
+            match action := self.decide(self.definition):
                 case Sleep():
                     return self.sleep(action)
                 case Complete(output=output):
@@ -105,6 +103,27 @@ class Carrier:
                         return outcome
                 case _:
                     self.put_down(action)
+
+    def decide(self, definition: Definition) -> Action:
+        """Return what is to be done next, with what has to be committed before it committed."""
+        self.work.lease.check()
+        self.state.now = self.clock()
+        action = decide(definition, self.state)
+        if self.sitting.unsettled and self.stands_apart(action):
+            self.commit()
+        return action
+
+    def stands_apart(self, action: Action) -> bool:
+        """Return whether what is not committed yet has to be before this is done."""
+        match action:
+            case Complete() | FailRun():
+                return self.sitting.holds and (self.lane is not None or self.followed)
+            case Execute(step=step):
+                return self.sitting.full or isinstance(effect_of(step.kind), Waits)
+            case Record(closes=True) | FanOut() | Escalate():
+                return True
+            case _:
+                return self.sitting.full
 
     # --- what is only noted -------------------------------------------------------------------
 
@@ -222,8 +241,14 @@ class Carrier:
             elif isinstance(effect, Tells):
                 self.tell(effect, call, row, action)
             else:
-                self.inside(lambda: effect(call), row, action)
-        self.work.lease.progress()
+                self.inside(
+                    lambda: effect(call),
+                    row,
+                    action,
+                    lockless=holds_nothing(action.step.kind, call.arguments),
+                )
+        if not self.sitting.unsettled:
+            self.work.lease.progress()
         return None
 
     def begin(self, action: Execute, call: Call) -> StepRun:
@@ -315,11 +340,12 @@ class Carrier:
         row: StepRun,
         action: Execute,
         *,
+        lockless: bool | None = None,
         refused: Callable[[Exception], None] | None = None,
     ) -> None:
         """Do the effect and put down its result in one transaction, with the token checked.
 
-        `refused` is told the error, after the rollback, when the effect could not be committed.
+        With `lockless` known it may wait for others to share that. `refused` is told the error, after the rollback, when the effect could not be committed.
         """
         try:
             self.sitting.enter()
@@ -330,10 +356,14 @@ class Carrier:
             self.journal.end(row, StepStatus.SUCCEEDED, self.clock(), output=output)
             if action.step.cache is not None:
                 caching.keep(action, self.run, output, self.state.now)
-            self.commit()
-        except (LeaseLost, RunEnded, Overtaken):
+                lockless = None  # what is kept is locked
+            if lockless is None or not self.sitting.leave(holding=not lockless):
+                self.commit()
+        except (LeaseLost, RunEnded, Overtaken, Apart):
             raise
         except Exception as failure:
+            if self.sitting.unsettled:
+                raise Apart from failure
             self.sitting.undo(failure)
             self.journal.discard(row)
             if refused is not None:
@@ -387,9 +417,12 @@ class Carrier:
                 after()
             self.sitting.commit()
         except DatabaseError as error:
+            several = self.sitting.unsettled
             self.sitting.undo(error)
             if in_other_hands(error):
                 raise self.whose_it_is() from error
+            if several:
+                raise Apart from error
             raise
         self.journal.written_down()
         self.closing = False

@@ -23,7 +23,7 @@ from workflows.journal import Journal, RunEnded
 from workflows.lanes import Holder
 from workflows.models import FINAL, LANE_FINAL, Lane, LaneStatus, Run, RunStatus
 from workflows.published import version_of
-from workflows.sitting import Overtaken, Sitting
+from workflows.sitting import Apart, Overtaken, Sitting
 from workflows.state import StepError
 
 Read = Callable[[ClaimedWork, datetime], Holder | None]
@@ -58,14 +58,21 @@ def _carry(work: ClaimedWork, read: Read, seize: Read) -> Outcome:
         """Return the time by the database's clock, by which work falls due."""
         return timezone.now() + ahead
 
+    # After a crash each step is committed by itself, so that the next one shows where it was.
+    return _again(work, clock, read, seize, shares=work.attempt == 1)
+
+
+def _again(work: ClaimedWork, clock: Clock, read: Read, seize: Read, *, shares: bool) -> Outcome:
     try:
-        return _sit(work, clock, read, seize)
+        return _sit(work, clock, read, seize, shares=shares)
     except Overtaken:  # who held it before committed once more, after we had read
-        return _sit(work, clock, seize, seize)
+        return _again(work, clock, seize, seize, shares=False)
+    except Apart:  # nothing of it is written: the next reading shows what each step comes to
+        return _again(work, clock, read, seize, shares=False)
 
 
-def _sit(work: ClaimedWork, clock: Clock, read: Read, seize: Read) -> Outcome:
-    sitting = Sitting(work.scope)
+def _sit(work: ClaimedWork, clock: Clock, read: Read, seize: Read, *, shares: bool) -> Outcome:
+    sitting = Sitting(work.scope, shares=shares)
 
     def go() -> Outcome:
         sitting.enter()
@@ -88,8 +95,8 @@ def _go_on(
     """Carry on in another thread what was begun in one."""
     try:
         return _seated(sitting, rest)
-    except Overtaken:
-        return _sit(work, clock, seize, seize)
+    except (Overtaken, Apart):
+        return _again(work, clock, seize, seize, shares=False)
 
 
 def _seated(sitting: Sitting, go: Callable[[], Outcome]) -> Outcome:

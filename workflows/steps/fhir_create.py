@@ -1,10 +1,12 @@
 """`fhir_create`: create a resource; the output is `{"reference", "id", "version", "created"}`."""
 
-from typing import Any
+from typing import Any, Final
 
 from fhir import store
 from workflows.steps.errors import InvalidArgument
 from workflows.steps.registry import Call, register
+
+_TAKING_EFFECT: Final = frozenset({"Subscription", "SearchParameter"})  # they ask for more
 
 
 def create(call: Call) -> dict[str, Any]:
@@ -33,4 +35,11 @@ def written(stored: store.StoredResource) -> dict[str, Any]:
     }
 
 
-register("fhir_create", create)
+def _is_lockless(arguments: dict[str, Any]) -> bool:
+    """Return whether nobody may wait for the resource: equal conditions wait for each other."""
+    resource = arguments["resource"]
+    kind = resource.get("resourceType") if isinstance(resource, dict) else None
+    return not arguments.get("if_none_exist") and kind not in _TAKING_EFFECT
+
+
+register("fhir_create", create, lockless=_is_lockless)

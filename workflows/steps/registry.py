@@ -82,11 +82,19 @@ class Tells:
 
 Effect = Inside | Outside | Waits | Tells
 _effects: dict[str, Effect] = {}
+_lockless: dict[str, Callable[[Json], bool]] = {}
 
 
-def register(kind: str, effect: Effect) -> None:
-    """Register the effect of a kind of step."""
+def register(
+    kind: str, effect: Effect, *, lockless: Callable[[Json], bool] = lambda arguments: False
+) -> None:
+    """Register the effect of a kind of step.
+
+    `lockless` says of arguments whether an `Inside` effect with them holds nothing that others
+    may have to wait for, so that more can be done before it is committed.
+    """
     _effects[kind] = effect
+    _lockless[kind] = lockless
 
 
 def effect_of(kind: str) -> Effect:
@@ -94,3 +102,8 @@ def effect_of(kind: str) -> Effect:
     if kind not in _effects:
         import_module(f"workflows.steps.{kind}")
     return _effects[kind]
+
+
+def holds_nothing(kind: str, arguments: Json) -> bool:
+    """Return whether nobody has to wait for the effect of a registered kind to be committed."""
+    return _lockless[kind](arguments)
