@@ -345,7 +345,8 @@ class Carrier:
     ) -> None:
         """Do the effect and put down its result in one transaction, with the token checked.
 
-        With `lockless` known it may wait for others to share that. `refused` is told the error, after the rollback, when the effect could not be committed.
+        One of which `lockless` is known may be committed with what follows. `refused` is told the
+        error, after the rollback, when the effect could not be committed.
         """
         try:
             self.sitting.enter()
@@ -417,13 +418,9 @@ class Carrier:
                 after()
             self.sitting.commit()
         except DatabaseError as error:
-            several = self.sitting.unsettled
+            apart = Apart() if self.sitting.unsettled else error
             self.sitting.undo(error)
-            if in_other_hands(error):
-                raise self.whose_it_is() from error
-            if several:
-                raise Apart from error
-            raise
+            raise (self.whose_it_is() if in_other_hands(error) else apart) from error
         self.journal.written_down()
         self.closing = False
 
