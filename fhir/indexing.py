@@ -161,6 +161,9 @@ def token_forms(value: Token | Reference | Uri) -> Iterator[int]:
             yield from _coded_forms(value.system or "", value.code)
     elif isinstance(value, Uri):
         yield hashes.uri(value.value)
+        url, bar, _ = value.value.partition("|")
+        if bar:  # a canonical with a version is found by its url alone too
+            yield hashes.uri(url)
     else:
         yield from _reference_forms(value)
 

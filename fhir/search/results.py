@@ -21,12 +21,13 @@ from fhir.search.request import (
 )
 
 MAX_COUNT: Final = 1000
+MAX_DIGITS: Final = 20
 MAX_SORT_KEYS: Final = 10
 Setter = Callable[[SearchRequest, str, CriterionReader], SearchRequest]
 
 
 def _count(request: SearchRequest, value: str, reader: CriterionReader) -> SearchRequest:
-    if not (value.isascii() and value.isdecimal()) or len(value) > 9:
+    if not (value.isascii() and value.isdecimal()) or len(value) > MAX_DIGITS:
         raise SearchRefused("`_count` must be a whole number.", param="_count")
     count = min(int(value), MAX_COUNT)
     if count == 0:

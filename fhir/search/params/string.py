@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fhir.index_rows import FOLDED_LENGTH
-from fhir.search.clause import Clause, any_of
+from fhir.search.clause import Clause, all_of, any_of
 from fhir.search.context import SearchContext
 from fhir.search.extractors import fold
 from fhir.search.request import ParameterCriterion
@@ -25,7 +25,10 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
 def match(value: str, modifier: str) -> Clause:
     """Return the condition on a row of `fhir_string` for one value."""
     text = unescape(value)
-    return _MATCHES[modifier](fold(text)[:FOLDED_LENGTH], text)
+    folded = fold(text)
+    if len(folded) > FOLDED_LENGTH and modifier in _LONG_MATCHES:
+        return _LONG_MATCHES[modifier](folded[:FOLDED_LENGTH], text)
+    return _MATCHES[modifier](folded[:FOLDED_LENGTH], text)
 
 
 def starts_with(column: str, text: str) -> Clause:
@@ -48,5 +51,28 @@ _MATCHES: Final[dict[str, Callable[[str, str], Clause]]] = {
     "differs": lambda folded, text: Clause("v.folded <> %s::text", (folded,)),
     "ends": lambda folded, text: Clause(
         "right(v.folded, %s::int) = %s::text", (len(folded), folded)
+    ),
+}
+
+# A value that is longer than what the index holds of a text: the text itself decides.
+_LONG_MATCHES: Final[dict[str, Callable[[str, str], Clause]]] = {
+    "": lambda folded, text: all_of(
+        [
+            starts_with("v.folded", folded),
+            Clause("starts_with(lower(v.exact), lower(%s::text))", (text,)),
+        ]
+    ),
+    "contains": lambda folded, text: Clause(
+        "(length(v.folded) = %s::int AND strpos(lower(v.exact), lower(%s::text)) > 0)",
+        (FOLDED_LENGTH, text),
+    ),
+    "equals": lambda folded, text: Clause(
+        "(v.folded = %s::text AND lower(v.exact) = lower(%s::text))", (folded, text)
+    ),
+    "differs": lambda folded, text: Clause(
+        "(v.folded <> %s::text OR lower(v.exact) <> lower(%s::text))", (folded, text)
+    ),
+    "ends": lambda folded, text: Clause(
+        "right(lower(v.exact), length(%s::text)) = lower(%s::text)", (text, text)
     ),
 }
