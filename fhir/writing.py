@@ -206,10 +206,12 @@ def accept(resource: Resource, *, resource_type: str | None = None) -> ParsedRes
     actual = parsed.resource_type
     if not actual:
         raise ResourceMismatch("The body has no `resourceType`.", param="resourceType")
-    check_type(actual)
-    if resource_type is not None and actual != resource_type:
+    if resource_type is None:
+        check_type(actual)
+    elif actual != resource_type:
         raise ResourceMismatch(
-            f"The body is a {actual}, the address says {resource_type}.", param="resourceType"
+            f"The body is a {actual[:80]}, the address says {resource_type}.",
+            param="resourceType",
         )
     refuse_invalid(parsed)
     refuse_nonconforming(parsed)

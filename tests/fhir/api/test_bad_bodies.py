@@ -60,6 +60,7 @@ def measured(value: str, key: str = "valueQuantity") -> str:
         ('{"resourceType":"Patient","meta":{"tag":[null]}}', 422),
         ('{"resourceType":"Patient","contained":[null]}', 422),
         ('{"resourceType":7}', 400),
+        ('{"resourceType":"Dummy"}', 400),
         (named("a" * 1024 * 1100), 422),
     ],
 )

@@ -267,6 +267,13 @@ def test_what_is_missing_or_deleted_can_not_be_patched(patient: APIClient) -> No
     assert send(patient, {"active": True}, MERGE).status_code == 410
 
 
+def test_a_patch_makes_no_other_type_of_it(patient: APIClient) -> None:
+    for other in ("Observation", "Dummy"):
+        refused = send(patient, {"resourceType": other}, MERGE)
+        assert (refused.status_code, refused.json()["issue"][0]["code"]) == (400, "invalid")
+    assert patient.get("/v1/fhir/Patient/pat_123")["ETag"] == 'W/"1"'
+
+
 def test_charlie_can_not_patch_and_nothing_moves(
     patient: APIClient, charlie_client: APIClient, client_for: Callable[..., APIClient]
 ) -> None:
