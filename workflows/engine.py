@@ -67,7 +67,9 @@ __all__ = [
 PURE_KINDS: Final = frozenset({"decision", "transform", "fail", "stop"})
 MAX_LOST_ATTEMPTS: Final = 5
 MAX_ROUNDS: Final = 100
-RUN_TIMEOUT: Final = StepError("run_timeout", "The run took longer than its timeout.")
+RUN_TIMEOUT: Final = StepError(
+    "run_timeout", "The run took longer than its timeout, or than the organization's plan allows."
+)
 
 
 def decide(definition: Definition, state: State) -> Action:

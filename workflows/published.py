@@ -7,11 +7,13 @@ workflow changes. A start that uses what was kept writes its run only if that st
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final
 
 from django.db import connection
 
+from healthcloud.organizations.access import run_duration_for
 from healthcloud.tenancy.pipeline import Statement
 from healthcloud.tenancy.scope import active_project, active_scope, is_direct
 from workflows.definition import NO_LIMITS, Definition, Limits, Step
@@ -25,11 +27,18 @@ _REMEMBERED: Final = 1000
 _SLOW_SECONDS: Final = 60.0
 _STRIKES: Final = 3  # in a row: once may be the collector of garbage, or a first parse
 _FIND: Final = """
-SELECT w.id, w.xmin::text, w.published_number, v.id
+SELECT w.id, w.xmin::text, w.published_number, v.id, o.plan
   FROM workflows_workflow w
+  JOIN public.organizations_organization o ON o.id = %s
   LEFT JOIN workflows_workflowversion v
     ON v.workflow_id = w.id AND v.number = w.published_number
  WHERE w.project_id = %s AND w.slug = %s AND w.deleted_at IS NULL
+"""
+_PLAN: Final = "SELECT plan FROM public.organizations_organization WHERE id = %s"
+_STILL: Final = """
+FROM workflows_workflow w
+JOIN public.organizations_organization o ON o.id = %s AND o.plan = %s
+WHERE w.id = %s AND w.xmin = %s AND w.deleted_at IS NULL
 """
 ALWAYS: Final = Statement("FROM (SELECT) always")
 _slow_until: dict[str, float] = {}  # version → when a run of it may be tried in place again
@@ -55,7 +64,10 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The published version of a workflow; `stamp` is the version of the row that says so."""
+    """The published version of a workflow; `stamp` is the version of the row that says so.
+
+    `plan` is that of the organization, which limits how long a run may go on.
+    """
 
     workflow_id: str
     stamp: str
@@ -63,6 +75,7 @@ class Published:
     project_id: str
     version_id: str
     number: int
+    plan: str
     version: Version
 
     @property
@@ -70,6 +83,11 @@ class Published:
         """Return how many runs may go on at once, and for how long."""
         definition = self.version.definition
         return NO_LIMITS if definition is None else definition.limits
+
+    @property
+    def longest(self) -> timedelta | None:
+        """Return how long a run may go on."""
+        return _longest(self.version, self.plan)
 
     @property
     def is_quick(self) -> bool:
@@ -122,8 +140,8 @@ def still(found: Published) -> Statement:
     """Return a row source, from FROM on: one row as long as what was remembered is true."""
     if not is_direct():
         return ALWAYS  # it was read in this transaction
-    sql = "FROM workflows_workflow w WHERE w.id = %s AND w.xmin = %s AND w.deleted_at IS NULL"
-    return Statement(sql, (found.workflow_id, found.stamp))
+    organization_id = active_scope().organization_id
+    return Statement(_STILL, (organization_id, found.plan, found.workflow_id, found.stamp))
 
 
 @lru_cache(maxsize=512)
@@ -133,6 +151,22 @@ def version_of(schema: str, version_id: str) -> Version:
     definition = parse(source).definition
     is_plain = definition is not None and _is_plain(definition)
     return Version(source.get("input_schema") or {}, definition, is_plain)
+
+
+def longest(version_id: str) -> timedelta | None:
+    """Return how long a run of a version may go on; inside a tenant's scope."""
+    scope = active_scope()
+    with connection.cursor() as cursor:
+        cursor.execute(_PLAN, [scope.organization_id])
+        (plan,) = cursor.fetchone()
+    return _longest(version_of(scope.schema, version_id), plan)
+
+
+def _longest(version: Version, plan: str) -> timedelta | None:
+    """Return the shorter one of what a definition says and what an organization's plan allows."""
+    own = None if version.definition is None else version.definition.limits.run_timeout
+    allowed = run_duration_for(plan, active_scope().environment)
+    return min((t for t in (own and timedelta(seconds=own), allowed) if t), default=None)
 
 
 def _is_plain(definition: Definition) -> bool:
@@ -147,14 +181,14 @@ def are_plain(steps: Iterable[Step]) -> bool:
 
 def _read(schema: str, project_id: str, slug: str) -> Published:
     with connection.cursor() as cursor:
-        cursor.execute(_FIND, [project_id, slug])
+        cursor.execute(_FIND, [active_scope().organization_id, project_id, slug])
         row = cursor.fetchone()
     if row is None:
         raise WorkflowNotFound(slug)
-    workflow_id, stamp, number, version_id = row
+    workflow_id, stamp, number, version_id, plan = row
     if number is None:
         raise NotPublished(slug)
     if version_id is None:
         raise VersionNotFound(slug, number)
     version = version_of(schema, version_id)
-    return Published(workflow_id, stamp, slug, project_id, version_id, number, version)
+    return Published(workflow_id, stamp, slug, project_id, version_id, number, plan, version)

@@ -15,7 +15,7 @@ from django.db.models import Max, Min, Q, QuerySet
 from healthcloud.actors import Actor
 from healthcloud.errors import BadRequest, Conflict
 from healthcloud.events.services import publish
-from workflows import queries
+from workflows import published, queries
 from workflows.due import ask
 from workflows.models import Lane, Run, RunStatus, StepRun, StepStatus, WorkflowVersion
 from workflows.reopening import can_reopen, reopen
@@ -55,8 +55,8 @@ def retry(
     if first is not None:
         whole = from_step is not None or version is not None
         _repeat(rows, first, now, whole=whole)
-    if run.deadline_at is not None:
-        run.deadline_at = now + (run.deadline_at - run.created_at)
+    longest = published.longest(run.version_id)
+    run.deadline_at = None if longest is None else now + longest
     run.status = RunStatus.QUEUED
     run.restarts += 1
     run.error = run.output = run.finished_at = None

@@ -7,7 +7,7 @@ worker has to do is asked for in the same transaction, so an accepted run is nev
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from django.db import connection, transaction
@@ -23,7 +23,7 @@ from healthcloud.tenancy.scope import active_project, execute, is_direct
 from workflows import published, queries, run_rows, step_rows
 from workflows.admission import TooManyRuns, admit
 from workflows.deciding import InvalidDecision, NotTheirDecision, TaskIsDecided, decide_task
-from workflows.definition import NO_LIMITS, Limits
+from workflows.definition import NO_LIMITS
 from workflows.due import ask_all, ask_for, asking_for
 from workflows.ending import cancel_run
 from workflows.in_place import Carried, carry
@@ -158,7 +158,7 @@ def start(
         depth=cause.depth,
         limit_key=admission.key,
         held=admission.held,
-        deadline_at=_deadline(found.limits, now),
+        deadline_at=None if found.longest is None else now + found.longest,
         created_at=now,
     )
     carried = carry(run, found, now) if in_place else None
@@ -197,10 +197,6 @@ def _write(run: Run, found: Published, actor: Actor, now: datetime, carried: Car
     announce_after_commit(rows[asked])
     ask_for_chain_after_commit()
     return True
-
-
-def _deadline(limits: Limits, now: datetime) -> datetime | None:
-    return None if limits.run_timeout is None else now + timedelta(seconds=limits.run_timeout)
 
 
 @transaction.atomic

@@ -40,18 +40,24 @@ class EnvironmentNotReady(ServiceUnavailable):
     """The environment is being made or taken down."""
 
 
+def is_unlimited(environment: str) -> bool:
+    """Return whether no plan limits an environment: a sandbox of one machine."""
+    return environment == Environment.Kind.SANDBOX and settings.SANDBOX_UNLIMITED
+
+
 def rate_limit_for(plan: str, environment: str) -> RateLimit | None:
-    """Return the limit of an organization's plan; a sandbox of one machine has none."""
-    if environment == Environment.Kind.SANDBOX and settings.SANDBOX_UNLIMITED:
-        return None
-    return queries.PLAN_LIMITS.get(plan)
+    """Return the limit of an organization's plan on requests."""
+    return None if is_unlimited(environment) else queries.PLAN_LIMITS.get(plan)
 
 
 def run_limit_for(plan: str, environment: str) -> RateLimit | None:
-    """Return how many runs an organization's plan starts; a sandbox of one machine has no limit."""
-    if environment == Environment.Kind.SANDBOX and settings.SANDBOX_UNLIMITED:
-        return None
-    return queries.RUN_LIMITS.get(plan)
+    """Return how many runs an organization's plan starts."""
+    return None if is_unlimited(environment) else queries.RUN_LIMITS.get(plan)
+
+
+def run_duration_for(plan: str, environment: str) -> timedelta | None:
+    """Return how long a run may go on by an organization's plan."""
+    return None if is_unlimited(environment) else queries.RUN_DURATIONS.get(plan)
 
 
 def principal_for_key(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from django.db import connection
@@ -27,6 +27,11 @@ PLAN_LIMITS: Final[dict[str, RateLimit | None]] = {
 RUN_LIMITS: Final[dict[str, RateLimit | None]] = {
     "starter": RateLimit(per_minute=300, burst=50),
     "growth": RateLimit(per_minute=1500, burst=200),
+    "unlimited": None,
+}
+RUN_DURATIONS: Final[dict[str, timedelta | None]] = {
+    "starter": timedelta(days=30),
+    "growth": timedelta(days=365),
     "unlimited": None,
 }
 

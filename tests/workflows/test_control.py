@@ -259,6 +259,33 @@ def test_a_run_ends_at_its_own_timeout(run_workflow: Runner) -> None:
     assert StepRun.objects.get(run=run, step="late").output == {"c": "run_timeout"}
 
 
+def test_a_run_goes_on_no_longer_than_the_plan_allows(
+    run_workflow: Runner,
+    alice_actor: Actor,
+    now: datetime,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.SANDBOX_UNLIMITED = False
+    limit = timedelta(minutes=10)
+    monkeypatch.setitem(organization_queries.RUN_DURATIONS, "starter", limit)
+    run = run_workflow(definition(PAUSE, timeout="2d"))
+    assert run.deadline_at == now + limit
+    run_until_idle(["steps"], ahead=timedelta(minutes=11))
+    ended = queries.run(run.id)
+    assert ended.error is not None
+    assert (ended.status, ended.error["code"]) == ("failed", "run_timeout")
+    assert "the organization's plan" in ended.error["message"]
+    for hours in (1, 2):
+        later = now + timedelta(hours=hours)
+        again = retrying.retry(run_id=run.id, actor=alice_actor, now=later)
+        assert again.deadline_at == later + limit
+        runs.cancel(run_id=run.id, actor=alice_actor, now=later)
+    monkeypatch.setitem(organization_queries.RUN_DURATIONS, "starter", None)
+    free = retrying.rerun(run_id=run.id, actor=alice_actor, now=now)
+    assert free.deadline_at == now + timedelta(days=2)
+
+
 def test_a_step_that_waits_too_long_fails(run_workflow: Runner) -> None:
     run = run_workflow(
         definition({"id": "w", "kind": "wait", "with": {"signal": "x"}, "timeout": "5m"})
