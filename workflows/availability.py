@@ -1,12 +1,14 @@
 """What a definition needs of its project: deployments of the assets that its steps name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from django.conf import settings
 
 from assets.queries import deployment_of
 from assets.registry import all_assets, find
+from fhir.definitions import is_resource_type, resource_types
+from fhir.search.errors import UnknownSearchParameter
 from fhir.search.parser import parse as parse_search
 from healthcloud.errors import HealthCloudError, ValidationFailed
 from healthcloud.events import catalog
@@ -15,6 +17,13 @@ from workflows import queries
 from workflows.definition import Definition, Problem, Step
 from workflows.reading import nearest
 
+_CLINICAL: Final = {
+    "fhir_read": "reference",
+    "fhir_search": "query",
+    "fhir_create": "resource",
+    "fhir_update": "resource",
+    "fhir_patch": "reference",
+}
 _NAMING: Final = {"agent": "agent", "connector": "connector", "model": "model"}
 EMITTABLE: Final = ("custom.", "diagnostic.", "eligibility.", "prior_auth.", "care_gap.")
 
@@ -23,11 +32,11 @@ def missing(definition: Definition) -> Iterator[Problem]:
     """Yield errors for what does not exist, warnings for assets that are not deployed."""
     for step in definition.walk():
         yield from _needs(definition, step)
-    for index, trigger in enumerate(definition.triggers):
+    for at, trigger in definition.placed_triggers():
         if trigger["kind"] == "event":
-            yield from _pattern(None, f"triggers[{index}].type", trigger["type"])
+            yield from _pattern(None, f"{at}.type", trigger["type"])
         elif trigger["kind"] == "fhir":
-            yield from _criteria(f"triggers[{index}].criteria", trigger["criteria"])
+            yield from _criteria(f"{at}.criteria", trigger["criteria"])
 
 
 def _needs(definition: Definition, step: Step) -> Iterator[Problem]:
@@ -41,6 +50,8 @@ def _needs(definition: Definition, step: Step) -> Iterator[Problem]:
         yield from _pattern(step.id, "with.event", str(step.arguments["event"]))
     elif step.kind == "http_request":
         yield from _host(step)
+    elif step.kind in _CLINICAL:
+        yield from _clinical(step, _CLINICAL[step.kind])
 
 
 def may_emit(type_: str) -> bool:
@@ -50,7 +61,7 @@ def may_emit(type_: str) -> bool:
 
 def _asset(step: Step, kind: str) -> Iterator[Problem]:
     name = str(step.arguments.get(kind, ""))
-    if "{{" in name:
+    if "{{" in name or not name:
         return
     at = f"with.{kind}"
     manifest = find(name)
@@ -68,6 +79,8 @@ def _asset(step: Step, kind: str) -> Iterator[Problem]:
 
 def _event(step: Step) -> Iterator[Problem]:
     type_ = str(step.arguments.get("type", ""))
+    if not type_:
+        return
     try:
         catalog.lookup(type_)
     except catalog.UnknownEventType as error:
@@ -80,7 +93,7 @@ def _event(step: Step) -> Iterator[Problem]:
 
 def _child(definition: Definition, step: Step) -> Iterator[Problem]:
     slug = str(step.arguments.get("workflow", ""))
-    if "{{" in slug or slug == definition.slug:
+    if "{{" in slug or slug in ("", definition.slug):
         return
     published = queries.workflows().filter(published_number__isnull=False)
     known = list(published.values_list("slug", flat=True))
@@ -97,8 +110,44 @@ def _pattern(step: str | None, at: str, pattern: str) -> Iterator[Problem]:
         yield Problem(step, at, error.message, nearest(pattern, list(catalog.CATALOG)))
 
 
+def _clinical(step: Step, argument: str) -> Iterator[Problem]:
+    """Yield what is wrong with a resource type, and with a search, that no expression decides."""
+    value, at = step.arguments.get(argument), f"with.{argument}"
+    if value is None:
+        return  # that it is missing is said elsewhere
+    if isinstance(value, Mapping):
+        yield from _type(step.id, f"{at}.resourceType", str(value.get("resourceType", "")))
+        return
+    text = str(value).strip().lstrip("/")
+    query = argument == "query"
+    found = list(_type(step.id, at, text.partition("?" if query else "/")[0]))
+    if query and not found and "{{" not in text:
+        found = list(_search(step.id, at, text))
+    yield from found
+
+
+def _type(step: str | None, at: str, name: str) -> Iterator[Problem]:
+    if "{{" not in name and not is_resource_type(name):
+        message = f"`{name[:64]}` is not a resource type of FHIR R4."
+        yield Problem(step, at, message, nearest(name, resource_types()))
+
+
+def _search(step: str, at: str, text: str) -> Iterator[Problem]:
+    """Yield why a search is refused; a parameter that is not known is passed over when it runs."""
+    resource_type, _, query = text.partition("?")
+    try:
+        parse_search(resource_type, query, strict=True)
+    except UnknownSearchParameter as error:
+        yield Problem(step, at, error.message, severity="warning")
+    except HealthCloudError as error:
+        yield Problem(step, at, f"Not a search: {error.message}")
+
+
 def _criteria(at: str, criteria: str) -> Iterator[Problem]:
     resource_type, _, query = criteria.partition("?")
+    if found := list(_type(None, at, resource_type)):
+        yield from found
+        return
     try:
         parse_search(resource_type, query, strict=True)
     except HealthCloudError as error:

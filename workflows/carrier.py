@@ -454,20 +454,28 @@ class Carrier:
         return self.finish(RunStatus.COMPLETED, output=output)
 
     def finish(self, status: str, *, output: object = None, error: Json | None = None) -> Outcome:
-        """Write the last steps, the end of the run and that of its due work together."""
+        """Write the last steps, the end of the run and that of its due work together.
+
+        The due work comes last: who signals or cancels holds the run when they ask for it.
+        """
         now = max(self.clock(), self.run.started_at or self.state.now)  # another's clock began it
         again: list[bool] = []
         self.sitting.enter()
-        finish_with_commit(self.work, again.append)
         if self.lane is not None:
             self.lane.status = _LANE_STATUS[RunStatus(status)]
-            after: Callable[[], object] | None = self.end_lane
+            follow: Callable[[], object] | None = self.end_lane
         else:
             run = self.run
             run.status, run.output, run.error, run.finished_at = status, output, error, now
             self.journal.events.append(ending_event(run))
-            after = self.end_run if self.followed else None
+            follow = self.end_run if self.followed else None
             say_after_commit(run.id)
+
+        def after() -> None:
+            if follow is not None:
+                follow()
+            finish_with_commit(self.work, again.append)
+
         self.commit(status=status, output=output, error=error, finished_at=now, after=after)
         return Settled(again=any(again))
 

@@ -159,11 +159,19 @@ class Definition:
     source: Json = field(repr=False, compare=False)
     on_failure: tuple[Step, ...] = ()
     limits: Limits = NO_LIMITS
+    trigger_places: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    """Where each trigger stands in the source, of which some could perhaps not be read."""
     all: tuple[Step, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """List the steps once: every decision looks at all of them."""
         object.__setattr__(self, "all", tuple(self._walk()))
+
+    def placed_triggers(self) -> Iterator[tuple[str, Json]]:
+        """Yield the triggers, each with its place in the source."""
+        for index, trigger in enumerate(self.triggers):
+            place = self.trigger_places[index] if self.trigger_places else index
+            yield f"triggers[{place}]", trigger
 
     def loops_in(self, path: str = "") -> bool:
         """Return whether a loop stands somewhere, or under a step."""

@@ -128,9 +128,11 @@ class Journal:
             for row in self.current.values()
             if row.status == StepStatus.WAITING and row.lane == self.holder.lane_id
         ]
+        untaken = Signal.objects.filter(run=self.run, taken_by="").order_by("sent_at", "id")
         state.signals = tuple(
             SignalState(row.id, row.name, row.payload)
-            for row in Signal.objects.filter(run=self.run, taken_by="").order_by("sent_at", "id")
+            for row in untaken
+            if row.id not in self.taken  # by a step whose end is not written yet
         )
         if asked := [wait["task"] for wait in waits if wait.get("task")]:
             decided = Task.objects.filter(id__in=asked, status__in=_DECIDED)

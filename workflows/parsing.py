@@ -18,7 +18,14 @@ from workflows.definition import (
     Step,
 )
 from workflows.kinds import KINDS, Argument, Kind
-from workflows.reading import DURATION_HINT, Reader, nearest, parse_duration
+from workflows.reading import (
+    DURATION_HINT,
+    MOMENT_HINT,
+    Reader,
+    nearest,
+    parse_duration,
+    parse_moment,
+)
 from workflows.triggers.reading import read_trigger
 
 __all__ = ["MAX_NESTING", "MAX_STEPS", "Parsed", "nearest", "parse", "parse_duration"]
@@ -154,12 +161,14 @@ class _Reader(Reader):
         place = _Place()
         steps = self.block(source.get("steps"), None, "steps", place, required=True)
         failing = _Place("on_failure/")
+        triggers = list(self.triggers(source.get("triggers", [])))
         return Definition(
             slug=slug,
             name=self.text(None, source, "name") or slug,
             description=self.text(None, source, "description"),
             input_schema=self.mapping(None, source, "input_schema"),
-            triggers=tuple(self.triggers(source.get("triggers", []))),
+            triggers=tuple(trigger for _, trigger in triggers),
+            trigger_places=tuple(place for place, _ in triggers),
             steps=steps,
             output=source.get("output"),
             source=dict(source),
@@ -167,7 +176,7 @@ class _Reader(Reader):
             limits=self.limits(source),
         )
 
-    def triggers(self, value: object) -> Iterator[Json]:
+    def triggers(self, value: object) -> Iterator[tuple[int, Json]]:
         if not isinstance(value, list):
             self.note(None, "triggers", "Triggers are a list.")
             return
@@ -177,7 +186,7 @@ class _Reader(Reader):
         for index, trigger in enumerate(value):
             found = read_trigger(self, f"triggers[{index}]", trigger)
             if found is not None:
-                yield found
+                yield index, found
 
     def limits(self, source: Mapping[str, Any]) -> Limits:
         value = source.get("concurrency")
@@ -456,4 +465,6 @@ def _type_problem(argument: Argument, value: object) -> str | None:
             return "This is text."
         case "duration" if parse_duration(str(value)) is None:
             return DURATION_HINT
+        case "time" if parse_moment(str(value)) is None:
+            return MOMENT_HINT
     return None

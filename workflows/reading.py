@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from workflows.definition import Json, Problem
@@ -12,6 +12,7 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _ISO_DURATION: Final = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MAX_DIGITS: Final = 12
+MOMENT_HINT: Final = "Use an ISO 8601 time with its zone, such as 2026-03-01T08:00:00Z."
 DURATION_HINT: Final = "Use a duration such as 500ms, 30s, 5m, 2h, 3d or PT5M."
 
 
@@ -30,6 +31,15 @@ def parse_duration(text: str) -> timedelta | None:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
     return _span(sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+def parse_moment(text: str) -> datetime | None:
+    """Return the time that ISO 8601 text with a zone means; None for other text."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
 
 
 def _span(seconds: float) -> timedelta | None:

@@ -27,6 +27,7 @@ from workflows.validation import validate
 
 Json = Mapping[str, Any]
 MAX_BYTES: Final = 1_048_576
+_TOO_LARGE: Final = Problem(None, "", f"A definition has at most {MAX_BYTES} bytes.")
 
 
 class InvalidDefinition(ValidationFailed):
@@ -68,19 +69,26 @@ class StaleRevision(PreconditionFailed):
 
 def check(definition: object) -> tuple[Definition | None, list[Problem]]:
     """Return the parsed definition (None with errors) and all problems, also missing assets."""
-    parsed, problems = check_shape(definition)
-    if parsed is not None:
-        problems.extend(missing(parsed))
+    if _is_too_large(definition):
+        return None, [_TOO_LARGE]
+    parsed = validate(definition)
+    problems = list(parsed.problems)
+    if parsed.readable is not None:
+        problems.extend(missing(parsed.readable))
     failed = any(problem.severity == "error" for problem in problems)
-    return (None if failed else parsed), problems
+    return (None if failed else parsed.definition), problems
 
 
 def check_shape(definition: object) -> tuple[Definition | None, list[Problem]]:
     """Return the parsed definition and its problems, whatever the project has of what it names."""
-    if len(json.dumps(definition, default=str)) > MAX_BYTES:
-        return None, [Problem(None, "", f"A definition has at most {MAX_BYTES} bytes.")]
+    if _is_too_large(definition):
+        return None, [_TOO_LARGE]
     parsed = validate(definition)
     return parsed.definition, list(parsed.problems)
+
+
+def _is_too_large(definition: object) -> bool:
+    return len(json.dumps(definition, default=str)) > MAX_BYTES
 
 
 @transaction.atomic
@@ -118,11 +126,18 @@ def create_workflow(
 
 @transaction.atomic
 def save_draft(
-    *, slug: str, definition: Json, actor: Actor, now: datetime, revision: int | None = None
+    *,
+    slug: str,
+    definition: Json,
+    actor: Actor,
+    now: datetime,
+    revision: int | None = None,
+    publish: bool = False,
 ) -> Workflow:
     """Replace the draft, if `revision` (when given) is still the current one.
 
-    Runs go on with the published version. Raises WorkflowNotFound, StaleRevision, SlugTaken.
+    `publish` makes it the next version too. Runs go on with the version they began with. Raises
+    WorkflowNotFound, StaleRevision, InvalidDefinition; then the draft is as it was.
     """
     workflow = _locked(slug)
     if revision is not None and revision != workflow.revision:
@@ -138,7 +153,7 @@ def save_draft(
     workflow.save()
     _note("workflow.update", workflow, actor, now)
     publish_event(type="workflow.updated", payload={"workflow_id": slug}, actor=actor, now=now)
-    return workflow
+    return publish_draft(slug=slug, actor=actor, now=now) if publish else workflow
 
 
 @transaction.atomic
@@ -222,10 +237,10 @@ def import_definition(
         raise InvalidDefinition(problems)
     project_id, _ = active_project()
     if queries.workflows().filter(project_id=project_id, slug=parsed.slug).exists():
-        saved = save_draft(slug=parsed.slug, definition=definition, actor=actor, now=now)
-    else:
-        saved = create_workflow(definition=definition, actor=actor, now=now)
-    return publish_draft(slug=saved.slug, actor=actor, now=now) if publish else saved
+        return save_draft(
+            slug=parsed.slug, definition=definition, actor=actor, now=now, publish=publish
+        )
+    return create_workflow(definition=definition, actor=actor, now=now, publish=publish)
 
 
 def install_from_asset(*, installed: Installed, actor: Actor, now: datetime) -> None:
@@ -270,9 +285,8 @@ def _metadata(definition: Json) -> dict[str, object]:
 
 def _slug(definition: Json) -> str:
     _, problems = check(definition)
-    broken = [problem for problem in problems if problem.step is None and problem.field == "slug"]
-    if broken:
-        raise InvalidDefinition(broken)
+    if any(problem.step is None and problem.field == "slug" for problem in problems):
+        raise InvalidDefinition(problems)
     return str(definition["slug"])
 
 

@@ -33,7 +33,7 @@ def validate(source: object) -> Parsed:
         return parsed
     parsed.problems.extend(check(parsed.readable, parsed.unreadable))
     if any(problem.severity == "error" for problem in parsed.problems):
-        return Parsed(None, parsed.problems)
+        return Parsed(None, parsed.problems, parsed.readable)
     return parsed
 
 
@@ -154,8 +154,7 @@ class _Visit:
 
     def starting(self, definition: Definition) -> Iterator[Problem]:
         """Check what triggers hand over, and what a limit on runs counts by."""
-        for index, trigger in enumerate(definition.triggers):
-            at = f"triggers[{index}]"
+        for at, trigger in definition.placed_triggers():
             yield from self.value(None, f"{at}.input", trigger.get("input"), _STARTING)
             if trigger.get("when"):
                 yield from self.condition(None, f"{at}.when", trigger["when"], _STARTING)

@@ -201,6 +201,69 @@ def test_publishing_makes_versions_and_an_earlier_one_can_come_back(alice: APICl
     assert missing.status_code == 404
 
 
+def test_a_draft_can_be_published_as_it_is_saved(alice: APIClient) -> None:
+    changed = {**SCREENING, "description": "second", "publish": True}
+    saved = alice.put("/v1/workflows/uti_screening", changed, format="json").json()
+    assert saved["published_version"] == 2
+    broken = {**changed, "steps": [{"id": "a", "kind": "nothing"}]}
+    assert alice.put("/v1/workflows/uti_screening", broken, format="json").status_code == 422
+    kept = alice.get("/v1/workflows/uti_screening").json()
+    assert (kept["published_version"], kept["revision"]) == (2, 2)
+    assert kept["definition"]["steps"] == SCREENING["steps"]
+
+
+@pytest.mark.parametrize("method", ["put", "post"])
+def test_publish_is_true_or_false(alice: APIClient, method: str) -> None:
+    address = "/v1/workflows/uti_screening" if method == "put" else "/v1/workflows"
+    answer = getattr(alice, method)(address, {**SCREENING, "publish": "maybe"}, format="json")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "publish")
+    assert alice.get("/v1/workflows/uti_screening").json()["revision"] == 1
+
+
+def test_all_problems_are_listed_also_those_with_what_the_project_has(alice: APIClient) -> None:
+    broken = {
+        "slug": "Not a slug",
+        "steps": [
+            {"id": "ask", "kind": "agent", "with": {"agent": "agent_nobody_v1"}},
+            {"id": "find", "kind": "fhir_search", "with": {"query": "Observatoin?status=final"}},
+            {"id": "bad", "kind": "fhir_search", "with": {"query": "Observation?_count=many"}},
+            {"id": "make", "kind": "fhir_create", "with": {"resource": {"resourceType": "Nope"}}},
+            {"id": "look", "kind": "fhir_read", "with": {"reference": "Pateint/{{ input.p }}"}},
+            {"id": "pause", "kind": "wait", "with": {"until": "tomorrow"}},
+            {"id": "none", "kind": "nothing"},
+        ],
+        "triggers": [
+            {"kind": "schedule", "cron": "99 * * * *"},
+            {"kind": "fhir", "criteria": "Nope?status=final"},
+            {"kind": "event", "type": "nothing.happened"},
+        ],
+    }
+    answer = alice.post("/v1/workflows", broken, format="json")
+    assert answer.status_code == 422
+    found = {(p["step"], p["field"]) for p in answer.json()["error"]["details"]}
+    assert found == {
+        (None, "slug"),
+        (None, "triggers[0].cron"),
+        (None, "triggers[1].criteria"),
+        (None, "triggers[2].type"),
+        ("ask", "with.agent"),
+        ("find", "with.query"),
+        ("bad", "with.query"),
+        ("make", "with.resource.resourceType"),
+        ("look", "with.reference"),
+        ("pause", "with.until"),
+        ("none", "kind"),
+    }
+
+
+def test_a_search_parameter_that_is_passed_over_is_a_warning(alice: APIClient) -> None:
+    step = {"id": "find", "kind": "fhir_search", "with": {"query": "Observation?nothing=1"}}
+    body = {"slug": "looks", "steps": [step]}
+    checked = alice.post("/v1/workflows/validate", body, format="json").json()
+    assert checked["valid"] is True
+    assert [(p["field"], p["severity"]) for p in checked["problems"]] == [("with.query", "warning")]
+
+
 def test_a_stale_revision_is_refused(alice: APIClient) -> None:
     body = {**SCREENING, "revision": 1}
     assert alice.put("/v1/workflows/uti_screening", body, format="json").status_code == 200

@@ -15,7 +15,7 @@ from tests.healthcloud.conftest import live_scope, live_tenant
 from tests.workflows.conftest import definition
 from workflows import runs, services
 from workflows.api.waiting import wait_for
-from workflows.models import Run
+from workflows.models import Run, Signal
 
 __all__ = ["live_scope", "live_tenant"]
 
@@ -59,6 +59,40 @@ def test_waiting_answers_as_soon_as_the_run_is_over(
     run = wait_for(start(), scope=live_tenant, seconds=20)
     assert run.status == "completed"
     assert time.monotonic() - began < 20
+
+
+def test_who_holds_a_run_asks_for_it_while_a_worker_ends_it(
+    live_tenant: Scope, start: Callable[[], Run], alice_actor: Actor, now: datetime
+) -> None:
+    """Both lock the run first, and then its due work: neither waits for the other in a circle."""
+    run = start()
+    with tenant_scope(live_tenant):
+        runs.locked(run.id)
+        thread = threading.Thread(target=_drain)
+        thread.start()
+        until = time.monotonic() + 30
+        while not _someone_waits() and time.monotonic() < until:
+            time.sleep(0.01)
+        runs.signal(run_id=run.id, name="go", payload=None, actor=alice_actor, now=now)
+    thread.join(timeout=30)
+    with tenant_scope(live_tenant):
+        assert Run.objects.get(id=run.id).status == "completed"
+        assert Signal.objects.filter(run=run).count() == 1
+
+
+def _drain() -> None:
+    worker.drain(["steps"], limit=10)
+    connection.close()
+
+
+def _someone_waits() -> bool:
+    """Return whether a session waits for what this transaction has locked."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def test_waiting_ends_with_its_time_and_holds_no_transaction(

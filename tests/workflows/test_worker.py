@@ -190,6 +190,22 @@ def test_a_signal_wakes_the_run_and_carries_data(
     assert waiting.count() == 1
 
 
+def test_each_signal_ends_one_wait(run_workflow: Runner, alice_actor: Actor, now: object) -> None:
+    first, second, third = (
+        {"id": name, "kind": "wait", "with": {"signal": "go"}} for name in ("a", "b", "c")
+    )
+    run = run_workflow(definition(first, second, third))
+    runs.signal(run_id=run.id, name="go", payload=1, actor=alice_actor, now=now)  # type: ignore[arg-type]
+    run_until_idle(["steps"])
+    assert queries.run(run.id).status == "waiting"
+    for payload in (2, 3):
+        runs.signal(run_id=run.id, name="go", payload=payload, actor=alice_actor, now=now)  # type: ignore[arg-type]
+    run_until_idle(["steps"])
+    done = [(s.step, s.output["payload"]) for s in queries.steps(run) if s.output]
+    assert done == [("a", 1), ("b", 2), ("c", 3)]
+    assert queries.run(run.id).status == "completed"
+
+
 def test_a_signal_that_does_not_come_in_time_fails_the_step(run_workflow: Runner) -> None:
     run = run_workflow(
         definition({"id": "lab", "kind": "wait", "with": {"signal": "result", "timeout": "1h"}})

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
+from healthcloud.errors import ValidationFailed
+
 # Members of the body that are not part of a definition.
 _BESIDE: Final = frozenset({"project_id", "environment", "revision", "publish"})
 
@@ -98,6 +100,14 @@ class DefinitionBody(serializers.Serializer[object]):
     output = serializers.JSONField(required=False)
     revision = serializers.IntegerField(required=False)
     publish = serializers.BooleanField(required=False)
+
+
+def flag_in(body: Mapping[str, Any], name: str) -> bool:
+    """Return what stands beside a definition: true or false, false when it is not there."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ValidationFailed(f"`{name}` is true or false.", param=name)
+    return value is True
 
 
 def definition_in(body: Mapping[str, Any]) -> dict[str, Any]:

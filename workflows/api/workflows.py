@@ -19,6 +19,7 @@ from workflows.api.bodies import (
     PublishBody,
     TemplateBody,
     definition_in,
+    flag_in,
 )
 
 
@@ -36,7 +37,7 @@ class Workflows(PlatformView):
         """Create a workflow; the body is its definition. `publish: true` makes it version 1."""
         created = services.create_workflow(
             definition=definition_in(self.body),
-            publish=self.body.get("publish") is True,
+            publish=flag_in(self.body, "publish"),
             actor=self.actor,
             now=self.now,
         )
@@ -59,11 +60,15 @@ class WorkflowDetail(PlatformView):
 
     @extend_schema(request=DefinitionBody)
     def put(self, request: Request, slug: str) -> Response:
-        """Replace the draft; `revision` makes sure that nobody else changed it meanwhile."""
+        """Replace the draft; `revision` makes sure that nobody else changed it meanwhile.
+
+        `publish: true` makes it the next version.
+        """
         saved = services.save_draft(
             slug=slug,
             definition=definition_in(self.body),
             revision=_revision(self.body),
+            publish=flag_in(self.body, "publish"),
             actor=self.actor,
             now=self.now,
         )
@@ -222,7 +227,7 @@ class Import(PlatformView):
             raise BadRequest("`definition` is an object.", param="definition")
         saved = services.import_definition(
             definition=body,
-            publish=self.body.get("publish") is True,
+            publish=flag_in(self.body, "publish"),
             actor=self.actor,
             now=self.now,
         )

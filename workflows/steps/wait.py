@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from healthcloud.events import listeners
 from workflows.engine import Waiting
 from workflows.models import EventWait
-from workflows.reading import parse_duration
+from workflows.reading import parse_duration, parse_moment
 from workflows.steps.errors import InvalidArgument
 from workflows.steps.registry import Call, Wait, Waits, register
 from workflows.triggers.names import LISTENER
@@ -50,11 +50,8 @@ def duration(value: object, name: str) -> timedelta:
 
 
 def _moment(value: object) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    moment = parse_moment(value) if isinstance(value, str) else None
+    if moment is None:
         raise InvalidArgument("with.until must be an ISO 8601 time with its zone")
     return moment
 
