@@ -31,6 +31,7 @@ from workflows.engine import (
     FanOut,
     Json,
     Open,
+    Recall,
     Record,
     Sleep,
     State,
@@ -127,7 +128,7 @@ class Carrier:
 
     # --- what is only noted -------------------------------------------------------------------
 
-    def put_down(self, action: Record | Open | Advance | Escalate | FanOut) -> None:
+    def put_down(self, action: Record | Open | Advance | Escalate | FanOut | Recall) -> None:
         """Note what needs no effect outside the run's own rows."""
         match action:
             case Record():
@@ -140,6 +141,9 @@ class Carrier:
                 self.escalate(action)
             case FanOut():
                 self.fan_out(action)
+            case Recall():
+                self.sitting.enter()
+                self.journal.recall(self.state, action.step.path, action.iteration)
 
     def record(self, record: Record) -> None:
         """Note a step that needed no effect, or whose waiting is over."""

@@ -162,10 +162,15 @@ class Definition:
     trigger_places: tuple[int, ...] = field(default=(), repr=False, compare=False)
     """Where each trigger stands in the source, of which some could perhaps not be read."""
     all: tuple[Step, ...] = field(default=(), repr=False, compare=False)
+    undone_inside: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    """Paths under which a step says how it is undone."""
 
     def __post_init__(self) -> None:
         """List the steps once: every decision looks at all of them."""
         object.__setattr__(self, "all", tuple(self._walk()))
+        undone = (step.path.split("/") for step in self.all if step.compensate is not None)
+        around = {"/".join(parts[:n]) for parts in undone for n in range(1, len(parts))}
+        object.__setattr__(self, "undone_inside", frozenset(around))
 
     def placed_triggers(self) -> Iterator[tuple[str, Json]]:
         """Yield the triggers, each with its place in the source."""

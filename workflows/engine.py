@@ -10,6 +10,7 @@ When a step fails and nothing handles it, the walk turns round: what finished st
 `compensate` is done in reverse order, then the definition's `on_failure`, then the run fails.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,14 +31,16 @@ from workflows.state import (
     Json,
     LanePlace,
     Open,
+    Recall,
     Record,
     Signal,
     Sleep,
     State,
     StepError,
     StepState,
+    Undoing,
     Waiting,
-    deeper,
+    key_of,
 )
 
 __all__ = [
@@ -53,6 +56,7 @@ __all__ = [
     "Json",
     "LanePlace",
     "Open",
+    "Recall",
     "Record",
     "Signal",
     "Sleep",
@@ -86,14 +90,15 @@ def applied(state: State, record: Record) -> State:
         output=record.output,
         error=record.error.as_dict() if record.error else None,
     )
-    return replace(state, steps=steps)
+    return replace(state, steps=steps, undoing=None)
 
 
 class _Decision:
     def __init__(self, definition: Definition, state: State) -> None:
         self.definition = definition
         self.state = state
-        self.done: list[tuple[Step, Frame]] = []
+        self.done: list[tuple[Step, Frame]] = []  # in case it has to be undone
+        self.unseen: tuple[Step, str] | None = None
         self.error: Json | None = None
         self._roots: dict[tuple[object, ...], Json] = {}
 
@@ -138,19 +143,61 @@ class _Decision:
     def unwind(self, failure: FailRun) -> Action:
         """Undo what finished steps did, in reverse order; then do what a failure asks for."""
         self.error = {**failure.error, "step": failure.step.id if failure.step else None}
-        undone: list[str] = []
-        for step, frame in reversed(list(self.done)):
+        undoing = self.state.undoing or Undoing(self.with_inside(self.done))
+        if self.unseen is not None:
+            return Recall(*self.unseen)
+        self.state.undoing = undoing
+        while undoing.remaining:
+            step, frame = undoing.remaining[-1]
             action = self.block(step.compensate or (), frame)
-            if isinstance(action, FailRun | Complete):
-                undone.append(step.id)
-            elif action is not None:
+            if action is not None and not isinstance(action, FailRun | Complete):
                 return action
+            undoing.over(failed=action is not None)
         if self.state.lane is None:
             action = self.block(self.definition.on_failure, Frame())
             if action is not None and not isinstance(action, FailRun | Complete):
                 return action
-        error = {**failure.error, "not_compensated": undone} if undone else failure.error
+        error = (
+            {**failure.error, "not_compensated": undoing.failed}
+            if undoing.failed
+            else failure.error
+        )
         return FailRun(failure.step, error)
+
+    def with_inside(self, done: list[tuple[Step, Frame]]) -> list[tuple[Step, Frame]]:
+        """Return what was done, with what was done inside of it, in this order."""
+        found = []
+        for step, frame in done:
+            found.append((step, frame))
+            if step.path in self.definition.undone_inside:
+                self.done = []
+                self.walk_inside(step, frame)
+                found += self.with_inside(self.done)
+        return found
+
+    def walk_inside(self, step: Step, frame: Frame) -> None:
+        """Walk what the branches, items or rounds of a step did; whatever remains is left."""
+        if step.kind == "parallel":
+            for index, branch in enumerate(step.branches):
+                self.block(branch.steps, replace(frame, beside=(*frame.beside, (step.path, index))))
+        elif step.kind == "map":
+            items = self.state.items.get(key_of(step.path, frame.iteration))
+            if items is None:
+                self.unseen = self.unseen or (step, frame.iteration)
+            for index, item in enumerate(items or ()):
+                self.block(step.steps, frame.item_of(step, index, item))
+        elif step.kind == "loop":
+            self.walk_rounds(step, frame)
+
+    def walk_rounds(self, step: Step, frame: Frame) -> None:
+        number, previous = 1, None
+        inner = frame.round(step, number, previous)
+        while inner.key_of(step.steps[0]) in self.state.steps:
+            self.block(step.steps, inner)
+            with suppress(ExpressionError):
+                previous = self.output_of(step, step.steps, inner)
+            number += 1
+            inner = frame.round(step, number, previous)
 
     # --- lanes --------------------------------------------------------------------------------
 
@@ -158,8 +205,8 @@ class _Decision:
         """Decide for one branch of a parallel step or one item of a map."""
         step = self.definition.at(place.path)
         if step.kind == "map":
-            iteration = deeper(place.iteration, str(place.index))
-            frame = Frame((*step.within, step.path), iteration, place.item, step.beside)
+            around = Frame(step.within, place.iteration, beside=step.beside)
+            frame = around.item_of(step, place.index, place.item)
             steps = step.steps
         else:
             beside = (*step.beside, (step.path, place.index))
@@ -239,8 +286,7 @@ class _Decision:
         return {"branch": None, "name": "otherwise", "when": None}
 
     def after_success(self, step: Step, found: StepState, frame: Frame) -> Action | None:
-        if step.compensate:
-            self.done.append((step, frame))
+        self.note_done(step, frame)
         if step.kind == "decision":
             chosen = found.output["branch"]
             steps = step.otherwise if chosen is None else step.branches[chosen].steps
@@ -250,24 +296,27 @@ class _Decision:
             if "output" in output:
                 return Complete(output["output"])
             return Complete(None) if self.state.lane is not None else self.complete()
-        if step.kind == "parallel":
-            self.note_branches(step, frame)
         if step.on_timeout is not None and _timed_out(found.output):
             return self.block(step.on_timeout, frame)
         return None
 
-    def note_branches(self, step: Step, frame: Frame) -> None:
-        """Remember what the branches of a parallel step did, in case it has to be undone."""
-        for index, branch in enumerate(step.branches):
-            inner = replace(frame, beside=(*frame.beside, (step.path, index)))
-            self.block(branch.steps, inner)
+    def note_done(self, step: Step, frame: Frame) -> None:
+        """Remember what was done, in the step or inside of it, in case it has to be undone."""
+        if step.compensate or step.path in self.definition.undone_inside:
+            self.done.append((step, frame))
 
     def after_failure(self, step: Step, found: StepState, frame: Frame) -> Action | None:
+        if step.path in self.definition.undone_inside:
+            self.done.append((replace(step, compensate=None), frame))  # not all in it failed
         if step.continue_on_error:
             return None
         if step.on_error is not None:
             return self.block(step.on_error, frame)
         return FailRun(step, found.error or StepError("failed", "The step failed.").as_dict())
+
+    def left(self, step: Step, found: StepState, frame: Frame) -> Action:
+        """What was ended with the branch or item in which it stands goes no further."""
+        return Sleep(step, None, frame.iteration)
 
     def again(self, step: Step, found: StepState, frame: Frame) -> Action:
         if found.due_at is not None and found.due_at > self.state.now:
@@ -422,6 +471,7 @@ _BY_STATUS: Final = {
     "retrying": _Decision.again,
     "waiting": _Decision.waiting,
     "running": _Decision.lost,
+    "canceled": _Decision.left,
 }
 
 

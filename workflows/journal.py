@@ -5,11 +5,12 @@ that steps which are only data cost no commit of their own. The journal of a bra
 lane) is fenced by the lane's row; it sees the rows of the run that stand around it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 
 from healthcloud.actors import Actor
 from healthcloud.events.models import Event
@@ -87,16 +88,23 @@ class Journal:
             return journal  # nobody has carried it yet
         rows = list(step_rows.visible(holder, kind, loops=loops).order_by("sequence", "attempt"))
         for row in rows:
-            key = key_of(row.path, row.iteration)
             journal.sequence = max(journal.sequence, row.sequence)
-            if row.superseded:
-                journal.earlier[key] = max(journal.earlier.get(key, 0), row.attempt)
-                if row.status == StepStatus.SUCCEEDED:
-                    journal.repeated[key] = journal.repeated.get(key, 0) + 1
-            else:
-                journal.current[key] = row
+        journal.current = journal._sorted(rows)
         step_rows.load_outputs(journal.current.values())
         return journal
+
+    def _sorted(self, rows: Iterable[StepRun]) -> dict[str, StepRun]:
+        """Return the rows that count, by key; count what a retry put aside."""
+        current = {}
+        for row in rows:
+            key = key_of(row.path, row.iteration)
+            if row.superseded:
+                self.earlier[key] = max(self.earlier.get(key, 0), row.attempt)
+                if row.status == StepStatus.SUCCEEDED:
+                    self.repeated[key] = self.repeated.get(key, 0) + 1
+            else:
+                current[key] = row
+        return current
 
     def state(self, scope: Scope, now: datetime) -> State:
         """Return the engine's state of the run."""
@@ -153,12 +161,22 @@ class Journal:
 
     def see_branches(self, state: State) -> None:
         """Read what the branches of a parallel step did, which their run sees from now on."""
-        for row in step_rows.visible(self.holder, "").filter(superseded=False):
-            key = key_of(row.path, row.iteration)
-            if key not in self.current:
-                self.current[key] = row
-                step_rows.load_outputs([row])
-                state.steps[key] = self._step_state(key, row)
+        self._see(step_rows.visible(self.holder, "").filter(superseded=False), state)
+
+    def recall(self, state: State, path: str, iteration: str) -> None:
+        """Read what the items of a map did, and which they were."""
+        self.joined()
+        self._see(step_rows.inside(self.run, path, iteration), state)
+        found = lanes.items_inside(self.run, path, iteration)
+        state.items.update({key_of(path, iteration): (), **found})
+
+    def _see(self, rows: QuerySet[StepRun], state: State) -> None:
+        """Read rows that this journal does not know yet."""
+        found = self._sorted(rows.order_by("sequence", "attempt"))
+        unknown = {key: row for key, row in found.items() if key not in self.current}
+        step_rows.load_outputs(unknown.values())
+        self.current.update(unknown)
+        state.steps.update({key: self._step_state(key, row) for key, row in unknown.items()})
 
     def _step_state(self, key: str, row: StepRun) -> StepState:
         lost = self._lost_before(row) if row.status == StepStatus.RUNNING else 0

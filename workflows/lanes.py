@@ -7,6 +7,8 @@ asks for the step that waits; and starts the next one that had no room before.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from django.db.models import Q
@@ -24,7 +26,7 @@ from workflows.models import (
     TaskStatus,
 )
 from workflows.state import FanOut as FanOutAction
-from workflows.state import FanOutState, LanePlace, deeper
+from workflows.state import FanOutState, LanePlace, deeper, key_of
 
 OPEN: Final = (StepStatus.RUNNING, StepStatus.WAITING, StepStatus.RETRYING)
 _BATCH: Final = 1000
@@ -160,6 +162,20 @@ def read(ids: Sequence[str]) -> dict[str, FanOutState]:
             values = rows.values("index", "status", "output", "error")
             counts = counts_of(fan_out, [dict(value) for value in values])
         found[fan_out.id] = counts
+    return found
+
+
+def items_inside(run: Run, path: str, iteration: str) -> dict[str, tuple[object, ...]]:
+    """Return the items of a map and of the maps in it, each as it was begun last, by its key."""
+    place = Q(path=path, iteration=iteration)
+    nested = Q(path__startswith=f"{path}/")
+    if iteration:
+        nested &= Q(iteration__startswith=f"{iteration}.")
+    rows = Lane.objects.filter(place | nested, run=run).order_by("fan_out_id", "index")
+    kept = rows.values_list("path", "iteration", "fan_out_id", "item")
+    found: dict[str, tuple[object, ...]] = {}
+    for (at, within, _), items in groupby(kept, key=itemgetter(0, 1, 2)):
+        found[key_of(at, within)] = tuple(item for *_, item in items)
     return found
 
 

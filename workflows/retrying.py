@@ -126,7 +126,11 @@ def _undone(rows: Rows, before: int) -> list[int]:
     """Return the rows before a place whose effects or data are gone: they are repeated too."""
     compensations = rows.filter(path__contains="/compensate/").values_list("path", flat=True)
     paths = {path.partition("/compensate/")[0] for path in compensations}
-    undone = rows.filter(path__in=paths).aggregate(first=Min("sequence"))["first"]
+    effects = rows.filter(path__in=paths)
+    several = effects.exclude(lane="", iteration="").values_list("path", flat=True)
+    around = {path.partition("/")[0] for path in several}  # a step is repeated with all in it
+    begun = effects.filter(lane="", iteration="") | rows.filter(path__in=around)
+    undone = begun.aggregate(first=Min("sequence"))["first"]
     secret = rows.filter(sensitive=True, sequence__lt=before)
     dropped = secret.aggregate(first=Min("sequence"))["first"]
     return [sequence for sequence in (undone, dropped) if sequence is not None]

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from workflows.definition import Definition, Step
 
-Status = Literal["running", "waiting", "retrying", "succeeded", "failed", "skipped"]
+Status = Literal["running", "waiting", "retrying", "succeeded", "failed", "skipped", "canceled"]
 Json = dict[str, Any]
 OVER: Final = frozenset({"succeeded", "failed", "skipped"})
 
@@ -160,7 +160,8 @@ class LanePlace:
 class State:
     """All that `decide` looks at: data of the run, steps by key, signals, decisions, the time.
 
-    `lane` is set where one branch or item is carried, `deadline` is the run's.
+    `lane` is set where one branch or item is carried, `deadline` is the run's. `items` holds those
+    of maps that `Recall` named, whose steps are there then too; `undoing` follows from the rest.
     """
 
     now: datetime
@@ -175,6 +176,8 @@ class State:
     children: Mapping[str, Json] = field(default_factory=dict)
     lane: LanePlace | None = None
     deadline: datetime | None = None
+    items: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    undoing: "Undoing | None" = field(default=None, compare=False)
 
     def roots(self, definition: Definition, frame: "Frame | None" = None) -> Json:
         """Return what expressions can name at a place."""
@@ -220,11 +223,30 @@ class Frame:
                 return None
         return key_of(step.path, shortened(self.iteration, depth) if depth else "")
 
+    def item_of(self, step: Step, index: int, item: object) -> "Frame":
+        """Return the place inside an item of a map."""
+        iteration = deeper(self.iteration, str(index))
+        return Frame((*self.within, step.path), iteration, item, self.beside)
+
     def round(self, step: Step, number: int, previous: object) -> "Frame":
         """Return the place inside a round of a loop."""
         item = {"index": number - 1, "previous": previous}
         part = deeper(self.iteration, f"r{number}")
         return Frame((*self.within, step.path), part, item, self.beside)
+
+
+@dataclass(slots=True)
+class Undoing:
+    """What remains to be undone, the last first, and which steps could not be."""
+
+    remaining: list[tuple[Step, Frame]]
+    failed: list[str] = field(default_factory=list)
+
+    def over(self, *, failed: bool) -> None:
+        """Go on to the step before."""
+        step, _ = self.remaining.pop()
+        if failed:
+            self.failed.append(step.id)
 
 
 # --- actions ----------------------------------------------------------------------------------
@@ -320,6 +342,19 @@ class FanOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """Look at what the items of a map did, as it has to be undone."""
+
+    step: Step
+    iteration: str
+
+    @property
+    def key(self) -> str:
+        """Return the step's key."""
+        return key_of(self.step.path, self.iteration)
+
+
+@dataclass(frozen=True, slots=True)
 class Escalate:
     """A task was not decided for long: ask others too."""
 
@@ -362,4 +397,4 @@ class FailRun:
     error: Json
 
 
-Action = Execute | Record | Open | Advance | FanOut | Escalate | Sleep | Complete | FailRun
+Action = Execute | Record | Open | Advance | FanOut | Recall | Escalate | Sleep | Complete | FailRun

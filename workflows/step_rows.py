@@ -12,7 +12,7 @@ from healthcloud.tenancy.batch import send_later
 from healthcloud.tenancy.pipeline import Statement
 from workflows import lanes, stored
 from workflows.lanes import Holder
-from workflows.models import StepRun
+from workflows.models import Run, StepRun
 from workflows.state import Json, Waiting
 
 _MAIN: Final = r"^(r\d+(\.r\d+)*)?$"  # rounds of loops, but no items: those are lanes
@@ -172,6 +172,14 @@ def visible(holder: Holder, kind: str, *, loops: bool = True) -> QuerySet[StepRu
     around = Q(iteration__in=["", *(".".join(parts[: n + 1]) for n in range(len(parts)))])
     rounds = Q(iteration__regex=rf"^{re.escape(own)}(\.r\d+)+$")
     return rows.filter(around | rounds if loops else around)
+
+
+def inside(run: Run, path: str, iteration: str) -> QuerySet[StepRun]:
+    """Return the rows of all items of a map, and of what stands in them."""
+    rows = StepRun.objects.filter(run=run, path__startswith=f"{path}/")
+    if iteration:
+        return rows.filter(iteration__startswith=f"{iteration}.")
+    return rows.exclude(iteration="")
 
 
 def load_outputs(rows: Iterable[StepRun]) -> None:

@@ -338,6 +338,100 @@ def test_compensation_undoes_in_reverse_order_before_on_failure(run_workflow: Ru
     assert StepRun.objects.get(step="sorry").output == {"code": "refused", "step": "no"}
 
 
+def undone(name: str, text: str = "{{ item }}") -> Json:
+    """A step of data with what undoes it, told by an event."""
+    kept = f"{{{{ steps.{name}.output.x }}}}"
+    event = {"type": "custom.test.undone", "payload": {"what": kept, "step": name}}
+    undo = {"id": f"undo_{name}", "kind": "emit", "with": event}
+    return {**transform(name, x=f"{name}{text}"), "compensate": [undo]}
+
+
+def told() -> list[str]:
+    events = Event.objects.filter(type="custom.test.undone").order_by("position")
+    return [event.payload["what"] for event in events]
+
+
+STOP: Json = {"id": "no", "kind": "fail", "with": {"message": "stop here"}}
+SAVE: Json = {
+    "id": "save",
+    "kind": "fhir_create",
+    "with": {"resource": {"resourceType": "Basic", "code": {"text": "saved"}}},
+}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_items_rounds_and_branches_did_is_undone_last_first(
+    run_workflow: Runner, alone: bool
+) -> None:
+    inner = {**undone("deep", "{{ item }}"), "id": "deep"}
+    again = {"id": "again", "kind": "map", "with": {"items": ["x", "y"]}, "steps": [inner]}
+    run = run_workflow(
+        definition(
+            {
+                "id": "all",
+                "kind": "map",
+                "with": {"items": [1, 2], "max_concurrency": 1},
+                "steps": [undone("item"), *([SAVE] if alone else []), again],
+            },
+            {
+                "id": "loop",
+                "kind": "loop",
+                "with": {"until": "item.index = 1"},
+                "steps": [undone("round", "{{ item.index }}")],
+            },
+            parallel("all", [undone("left", "")], [undone("right", "")]),
+            STOP,
+        )
+    )
+    assert run.error is not None
+    assert run.error["code"] == "failed"
+    deep = ["deepy", "deepx"]
+    assert told() == ["right", "left", "round1", "round0", *deep, "item2", *deep, "item1"]
+
+
+def test_what_other_items_did_is_undone_when_one_fails(
+    run_workflow: Runner, alice_actor: Actor, now: datetime
+) -> None:
+    fails = {**STOP, "skip_if": "item != 2"}
+    run = run_workflow(
+        definition(
+            {
+                "id": "all",
+                "kind": "map",
+                "with": {"items": [1, 2, 3], "max_concurrency": 1},
+                "steps": [undone("item"), SAVE, fails],
+            },
+        )
+    )
+    assert run.error is not None
+    assert run.error["code"] == "item_failed"
+    assert told() == ["item2", "item1"]
+    retrying.retry(run_id=run.id, actor=alice_actor, now=now)
+    run_until_idle(["steps"])
+    assert told() == ["item2", "item1"] * 2  # all of it was repeated, and undone again
+
+
+def test_a_retry_repeats_what_was_undone_inside_of_what_ended_well(
+    run_workflow: Runner, alice_actor: Actor, now: datetime
+) -> None:
+    fails = {**STOP, "skip_if": "run.restarts > 0"}
+    loop = {
+        "id": "loop",
+        "kind": "loop",
+        "with": {"until": "item.index = 1"},
+        "steps": [undone("round", "{{ item.index }}")],
+    }
+    run = run_workflow(definition(transform("first"), parallel("all", [loop], [SAVE]), fails))
+    assert told() == ["round1", "round0"]
+    retrying.retry(run_id=run.id, actor=alice_actor, now=now)
+    run_until_idle(["steps"])
+    assert queries.run(run.id).status == "completed"
+    rows = StepRun.objects.filter(run=run, superseded=False)
+    assert rows.filter(step="round", status="succeeded").count() == 2
+    assert rows.filter(step="first").count() == 1
+    assert StepRun.objects.filter(run=run, step="round").count() == 4
+
+
 def test_a_retry_of_a_failed_map_repeats_it_and_what_was_compensated(
     run_workflow: Runner, alice_actor: Actor, now: datetime
 ) -> None:
