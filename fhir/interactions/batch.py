@@ -4,7 +4,7 @@ An entry that fails leaves nothing behind and does not stop the others: each run
 Where entries wait in a circle with those of another request, the whole batch is done again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +16,7 @@ from django.db import transaction as database
 
 from fhir.definitions import is_resource_type, type_number
 from fhir.documents import JsonObject, ParsedResource, is_id
-from fhir.errors import VersionConflict
+from fhir.errors import InvalidBundle, VersionConflict
 from fhir.hashes import self_hash
 from fhir.identity import check_type
 from fhir.interactions.bundle import (
@@ -44,7 +44,7 @@ from fhir.interactions.create import create
 from fhir.interactions.delete import delete, delete_where
 from fhir.interactions.entry_read import answer_read
 from fhir.interactions.patch import matching_id, patch
-from fhir.interactions.references import Links, conditional_references, resolve
+from fhir.interactions.references import Links, conditional_references, named_in, resolve
 from fhir.interactions.update import update, update_where
 from fhir.rows import lock_rows
 from fhir.search.service import first_pages
@@ -73,6 +73,13 @@ def batch(
     operation; `failed` turns the error of an entry into status and OperationOutcome.
     """
     entries = read_entries(bundle)
+    made = {e.full_url for e in entries if e.method == "POST" and e.full_url.startswith("urn:")}
+
+    def judge(entry: Entry) -> None:
+        permit(entry)
+        if made and entry.is_write:
+            _refuse_dependence(entry, made)
+
     for attempt in range(ATTEMPTS):
         try:
             with database.atomic():
@@ -80,7 +87,7 @@ def batch(
                     lock_repetition()
                 _lock(entries)
                 done = partial(
-                    _answer, actor=actor, now=now, failed=failed, permit=permit, operate=operate
+                    _answer, actor=actor, now=now, failed=failed, permit=judge, operate=operate
                 )
                 answers = {entry.position: done(entry) for entry in _in_order(entries)}
                 return [answers[entry.position] for entry in entries]
@@ -138,6 +145,17 @@ def _answer(
             raise
         status, outcome = failed(error)
         return Answer(status=f"{status} {HTTPStatus(status).phrase}", outcome=outcome)
+
+
+def _refuse_dependence(entry: Entry, made: Collection[str]) -> None:
+    """Raise InvalidBundle for a reference to what another entry makes: it would lead nowhere."""
+    for name in named_in(entry.resource) if entry.resource else ():
+        if name in made and name != entry.full_url:
+            raise InvalidBundle(
+                f"The entry refers to `{name}`, which another entry of this batch makes: entries"
+                " of a batch are independent. Send a transaction.",
+                param=entry.where,
+            )
 
 
 def _do(entry: Entry, *, actor: Actor, now: datetime) -> Answer:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from fhir.bundles import historyset, searchset
 from fhir.definitions import is_resource_type
@@ -14,7 +14,7 @@ from fhir.identity import check_id, check_type
 from fhir.indexing import own_base
 from fhir.instants import date_range
 from fhir.interactions.bundle import Answer, Entry
-from fhir.interactions.history import history, read_options
+from fhir.interactions.history import history, page_links, read_options
 from fhir.interactions.read import is_known, part_of, read, vread
 from fhir.search.parser import parse, parse_pairs
 from fhir.search.service import SearchResult, present_types, run, run_several
@@ -105,12 +105,7 @@ def _history(entry: Entry, names: list[str], *, now: datetime) -> Answer:
         **read_options(dict(parse_qsl(entry.query))),
     )
     base = own_base().rstrip("/")
-    address = f"{base}/{entry.path}"
-    links = [("self", address + (f"?{entry.query}" if entry.query else ""))]
-    if page.next_after is not None:
-        kept = [pair for pair in parse_qsl(entry.query) if pair[0] != "_after"]
-        following = urlencode([*kept, ("_after", str(page.next_after))])
-        links.append(("next", f"{address}?{following}"))
+    links = page_links(f"{base}/{entry.path}", parse_qsl(entry.query), page)
     return Answer("200 OK", historyset(page, base=base, links=links, now=now), is_read=True)
 
 

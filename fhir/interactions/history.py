@@ -1,9 +1,10 @@
 """history of an instance, a type and the system. https://hl7.org/fhir/R4/http.html#history"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypedDict
+from urllib.parse import urlencode
 
 from fhir.definitions import is_resource_type, type_name, type_number
 from fhir.documents import is_id
@@ -30,6 +31,7 @@ class HistoryOptions(TypedDict):
     at: tuple[datetime, datetime] | None
     count: int
     after: int | None
+    before: int | None
     oldest_first: bool
     listed: str | None
 
@@ -55,12 +57,14 @@ class HistoryEntry:
 class HistoryPage:
     """Versions, newest first; `next_after` continues where more follow.
 
-    `total` is None where more than 10,000 versions of a type or the project would be counted.
+    `total` is None where more than 10,000 versions of a type or the project would be counted;
+    `previous_before` leads back where others came before.
     """
 
     entries: list[HistoryEntry]
     total: int | None
     next_after: int | None
+    previous_before: int | None = None
 
 
 def history(
@@ -71,14 +75,16 @@ def history(
     at: tuple[datetime, datetime] | None = None,
     count: int = 50,
     after: int | None = None,
+    before: int | None = None,
     oldest_first: bool = False,
     listed: str | None = None,
 ) -> HistoryPage:
     """Return versions of an id, a type or (without both) the project, newest first.
 
     `since` keeps what was written then or later, `at` what was current at some moment of a
-    period, its end exclusive; `after` is the `next_after` of the page before; `listed` is
-    the id of a List whose entries alone are kept, in the version that they name or in all. Raises
+    period, its end exclusive; `after` is the `next_after` of the page before, `before` the
+    `previous_before` of the page behind; `listed` is the id of a List whose entries alone are
+    kept, in the version that they name or in all. Raises
     ResourceNotFound for an id that never was.
     """
     _, project = active_project()
@@ -99,9 +105,10 @@ def history(
         f" (SELECT 1 FROM fhir_history h WHERE {conditions.sql}{bound}) AS counted",
         [*conditions.params],
     )
-    order, beyond = ("ASC", ">") if oldest_first else ("DESC", "<")
-    if after is not None:
-        conditions.add(f"h.seq {beyond} %s::bigint", after)
+    order, beyond = ("ASC", ">") if oldest_first != (before is not None) else ("DESC", "<")
+    edge = after if before is None else before
+    if edge is not None:
+        conditions.add(f"h.seq {beyond} %s::bigint", edge)
     page = Statement(
         "SELECT h.seq, h.rtype, h.rid, h.version, h.updated, h.method, h.content,"
         f" {_AFTER_DELETION} FROM fhir_history h WHERE {conditions.sql}"
@@ -112,12 +119,23 @@ def history(
     is_whole = since is None and at is None and listed is None
     if id is not None and not totals[0][0] and is_whole:
         raise ResourceNotFound(resource_type or "", id)
-    more = len(rows) > count
-    entries = [_entry(row) for row in rows[:count]]
     is_counted = id is not None or totals[0][0] <= MOST_COUNTED
+    found = totals[0][0] if is_counted else None
+    return _page(rows, count, found, after=after, before=before)
+
+
+def _page(
+    rows: list[Row], count: int, total: int | None, *, after: int | None, before: int | None
+) -> HistoryPage:
+    """Return a page of rows, of which one too many was read; backwards they come in reverse."""
+    shown, more = rows[:count], len(rows) > count
+    if before is not None:
+        shown = shown[::-1]
+    first, last = (shown[0][0], shown[-1][0]) if shown else (None, None)
     return HistoryPage(
-        *(entries, totals[0][0] if is_counted else None),
-        rows[count - 1][0] if more and count else None,
+        *([_entry(row) for row in shown], total),
+        next_after=last if more or before is not None else None,
+        previous_before=first if after is not None or (before is not None and more) else None,
     )
 
 
@@ -135,9 +153,27 @@ def read_options(query: Mapping[str, str]) -> HistoryOptions:
         "at": _period(query.get("_at"), "_at"),
         "count": 0 if query.get("_summary") == "count" else count,
         "after": _whole(query.get("_after"), "_after", 0) or None,
+        "before": _whole(query.get("_until"), "_until", 0) or None,
         "oldest_first": sort == "_lastUpdated",
         "listed": query.get("_list"),
     }
+
+
+def page_links(
+    address: str, sent: Sequence[tuple[str, str]], page: HistoryPage
+) -> list[tuple[str, str]]:
+    """Return the links `self`, `first` and, where there are other versions, to the pages beside it.
+
+    R4 writes `previous`, the registry of link relations and R5 `prev`: both are there.
+    """
+    pairs = [(name, value) for name, value in sent if name not in {"_after", "_until"}]
+    queries = [("self", [*sent]), ("first", pairs)]
+    if page.previous_before is not None:
+        back = [*pairs, ("_until", str(page.previous_before))]
+        queries += [("previous", back), ("prev", back)]
+    if page.next_after is not None:
+        queries.append(("next", [*pairs, ("_after", str(page.next_after))]))
+    return [(name, f"{address}?{urlencode(q)}" if q else address) for name, q in queries]
 
 
 def _whole(text: str | None, name: str, default: int) -> int:

@@ -37,6 +37,13 @@ def conditional_references(resource: ParsedResource) -> Iterator[tuple[str, str]
             yield found[1].decode(), found[2].decode()
 
 
+def named_in(resource: ParsedResource) -> Iterator[str]:
+    """Yield the URNs that references name."""
+    if b'"urn:' in resource.text:
+        for found in _REFERENCE.finditer(_plain(resource.text)):
+            yield found[2].decode()
+
+
 def _plain(text: bytes) -> bytes:
     """Return the text with `/` where it has the equal `\\/`."""
     return _ESCAPED_SLASH.sub(rb"\1/", text) if b"\\/" in text else text
