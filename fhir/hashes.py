@@ -12,11 +12,20 @@ from typing import Final
 PRESENT: Final = "present"
 
 
-@lru_cache(maxsize=65536)
+_LONGEST_REMEMBERED: Final = 256  # so that what is remembered stays small, whatever is sent
+
+
 def hash64(value: str) -> int:
     """Return the signed 64-bit hash of a text."""
+    return _remembered(value) if len(value) <= _LONGEST_REMEMBERED else _hashed(value)
+
+
+def _hashed(value: str) -> int:
     digest = blake2b(value.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
+
+
+_remembered: Final = lru_cache(maxsize=65536)(_hashed)
 
 
 @lru_cache(maxsize=16384)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import psycopg
 from django.db import OperationalError
 
-from healthcloud.tenancy.pipeline import Row, Statement
+from healthcloud.tenancy.pipeline import LONGEST_PREPARED, Row, Statement
 from healthcloud.tenancy.scope import execute
 
-__all__ = ["Row", "Statement", "fetch", "fetch_all", "is_deadlock"]
+__all__ = ["LONGEST_PREPARED", "Row", "Statement", "fetch", "fetch_all", "is_deadlock"]
 
 
 def fetch(sql: str, params: Sequence[object] = (), *, prepare: bool | None = None) -> list[Row]:

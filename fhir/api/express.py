@@ -48,6 +48,7 @@ from healthcloud.organizations.express import Answer, Call, ExpressRoute, Header
 from healthcloud.tenancy.scope import only_reading
 
 _MOST: Final = 100  # a larger page takes its time, in a thread
+_LONGEST: Final = 8_000  # characters of a query; to read many values takes a while, too
 _JSON: Final = (b"content-type", CONTENT_TYPE.encode())
 # Modifiers and parameters that look elsewhere before the search itself is known.
 _ELSEWHERE: Final = frozenset({"in", "not-in", "above", "below"})
@@ -79,7 +80,7 @@ def search(call: Call) -> Answer | None:
     kind = call.arguments["resource_type"]
     if not _is_plain(call, kind, "s") or not is_resource_type(kind):
         return None
-    if "%00" in call.query or not call.query.isascii():
+    if len(call.query) > _LONGEST or "%00" in call.query or not call.query.isascii():
         return None
     pairs = _grouped(parse_qsl(call.query, keep_blank_values=True, max_num_fields=200))
     if any(name in _NOT_PLAIN for name, _ in pairs):

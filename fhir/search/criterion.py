@@ -21,6 +21,8 @@ Lookup = Callable[[str, str], SearchParameter | None]
 """Finds a search parameter of a type by its code."""
 
 MAX_VALUES: Final = 1000
+# Where all values are one array that an index is asked for: ids, tokens, references, URIs.
+MANY_VALUES: Final = 20_000
 MAX_CHAIN: Final = 8
 MAX_CHAIN_TYPES: Final = 40
 MODIFIERS: Final = {
@@ -38,6 +40,8 @@ MODIFIERS: Final = {
 _PLAIN: Final = {"_id": ("not",), "_text": (), "_content": ()}
 TEXTS: Final = frozenset({"_text", "_content"})
 UNSUPPORTED: Final = frozenset({"_query"})
+_HASHED: Final = frozenset({"token", "reference", "uri"})
+_ONE_ARRAY: Final = frozenset({"", "not", "identifier", "of-type"})
 
 
 class CriterionReader:
@@ -60,7 +64,8 @@ class CriterionReader:
         if dot:
             return self._chain(resource_type, parameter, modifier, rest, value, depth)
         check_modifier(parameter, modifier, name)
-        return ParameterCriterion(resource_type, parameter, modifier, values_of(name, value))
+        values = values_of(name, value, most_values(parameter, modifier))
+        return ParameterCriterion(resource_type, parameter, modifier, values)
 
     def parameter(self, resource_type: str, code: str, name: str) -> SearchParameter:
         """Return a parameter that can be searched by.
@@ -166,12 +171,18 @@ def check_modifier(parameter: SearchParameter, modifier: str, name: str) -> None
     )
 
 
-def values_of(name: str, value: str) -> tuple[str, ...]:
+def most_values(parameter: SearchParameter, modifier: str) -> int:
+    """Return how many alternatives a parameter may have."""
+    is_plain = modifier in _ONE_ARRAY or is_resource_type(modifier)
+    return MANY_VALUES if parameter.type in _HASHED and is_plain else MAX_VALUES
+
+
+def values_of(name: str, value: str, most: int = MAX_VALUES) -> tuple[str, ...]:
     """Return the alternatives of a value; raises SearchRefused for none and for too many."""
     values = tuple(part for part in split_unescaped(value, ",") if part)
-    if len(values) > MAX_VALUES:
+    if len(values) > most:
         raise SearchRefused(
-            f"`{name[:80]}` may have {MAX_VALUES} values; it has {len(values)}.", param=name[:120]
+            f"`{name[:80]}` may have {most} values; it has {len(values)}.", param=name[:120]
         )
     if not values:
         raise SearchRefused(f"`{name[:80]}` has no value.", param=name[:120])

@@ -18,7 +18,7 @@ from fhir.search.paging import after, reading_orders
 from fhir.search.query import COLUMNS, FEW
 from fhir.search.request import SearchRequest
 from fhir.search.sorting import LAST_DATE, RISING, Order, orders
-from fhir.sql import Statement
+from fhir.sql import LONGEST_PREPARED, Statement
 
 # Expressions of an order → the column by which an index leads through the rows of a type.
 _WALKED: Final = {
@@ -81,7 +81,9 @@ def fixed_page_statement(
     params += [most] if counted else []
     params += [most] if shape.steps else []
     params += (*gathered, *([most] if shape.steps else ()), most)
-    return Statement(_text(shape), params, prepare=True, is_fixed=True)
+    is_short = len(shape.gather) + len(shape.probe) <= LONGEST_PREPARED
+    text = _text(shape) if is_short else _written(shape)
+    return Statement(text, params, prepare=True, is_fixed=True)
 
 
 def rising_page_statement(request: SearchRequest, context: SearchContext) -> Statement | None:
@@ -136,8 +138,7 @@ def _steps(request: SearchRequest, found: Anchored) -> int:
     return steps // (_FEWER if "(SELECT true " in found.probe.sql else 1)
 
 
-@lru_cache(maxsize=1024)
-def _text(shape: _Shape) -> str:
+def _written(shape: _Shape) -> str:
     """Return the statement: the ways to read the page, of which one gives rows."""
     tables = [_few(shape)] if shape.counted else []
     tables += [_walk(shape)] if shape.steps else []
@@ -149,6 +150,9 @@ def _text(shape: _Shape) -> str:
     parts.append(_all_sorted(shape))
     head = f"WITH {', '.join(tables)} " if tables else ""
     return head + " UNION ALL ".join(parts)
+
+
+_text: Final = lru_cache(maxsize=1024)(_written)
 
 
 def _few(shape: _Shape) -> str:

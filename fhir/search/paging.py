@@ -128,4 +128,9 @@ def query_of(request: SearchRequest, cursor: str = "") -> str:
     return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in pairs])
 
 
-_quoted: Final = lru_cache(maxsize=4096)(quote_plus)
+def _quoted(text: str) -> str:
+    return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else quote_plus(text)
+
+
+_LONGEST_REMEMBERED: Final = 256
+_remembered: Final = lru_cache(maxsize=4096)(quote_plus)

@@ -18,6 +18,8 @@ from fhir.search.results import RESULT_PARAMETERS, check_together
 Pairs = Sequence[tuple[str, str]]
 
 MAX_PAIRS: Final = 200
+# A query of so many characters is remembered as it was parsed; longer ones would fill the memory.
+LONGEST_REMEMBERED: Final = 2000
 # `project_id` belongs to the platform: it names the project for organization-wide keys.
 FOREIGN: Final = frozenset({"project_id", "environment", "_format", "_pretty"})
 
@@ -66,8 +68,11 @@ def parse(
     """
     pairs = parse_pairs(query)
     if lookup is known_parameter:
+        is_short = sum(len(name) + len(value) for name, value in pairs) <= LONGEST_REMEMBERED
         with suppress(_NotOfficial):
-            return _parsed(resource_type, tuple(pairs), strict)
+            if is_short:
+                return _parsed(resource_type, tuple(pairs), strict)
+            return _parse(resource_type, pairs, strict, _official)
     return _parse(resource_type, pairs, strict, lookup)
 
 

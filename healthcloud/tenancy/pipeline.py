@@ -35,6 +35,7 @@ _LENGTH: Final = struct.Struct(">i")
 _NULL: Final = _LENGTH.pack(-1)
 _numbers: Final = itertools.count()
 MAX_PREPARED: Final = 100  # a plan takes the database up to 100 kB in each session
+LONGEST_PREPARED: Final = 16_384  # characters; longer statements are sent and forgotten
 NOT_HELD: Final = "HC001"  # raised by the database's function must_hold
 
 
@@ -160,7 +161,7 @@ def _send(
     formats: list[pq.Format],
 ) -> bytes | None:
     """Send a statement; return the name under which it is prepared now, None if not by this."""
-    if not statement.prepare:
+    if not statement.prepare or len(statement.sql) > LONGEST_PREPARED:
         sql = numbered(statement.sql)
         pgconn.send_query_params(sql, values, param_formats=formats, result_format=_BINARY)
         return None
@@ -216,9 +217,12 @@ def _rows(connection: psycopg.Connection[Any], result: pq.abc.PGresult) -> list[
     return list(zip(*columns, strict=True)) if columns else [()] * result.ntuples
 
 
-@lru_cache(maxsize=4096)
 def numbered(sql: str) -> bytes:
     """Return the statement with `$1`, `$2` … in the place of `%s` and `%b`."""
+    return _remembered(sql) if len(sql) <= LONGEST_PREPARED else _numbered(sql)
+
+
+def _numbered(sql: str) -> bytes:
     count = 0
 
     def number(found: re.Match[str]) -> str:
@@ -229,6 +233,9 @@ def numbered(sql: str) -> bytes:
         return f"${count}"
 
     return _PLACEHOLDER.sub(number, sql).encode()
+
+
+_remembered: Final = lru_cache(maxsize=4096)(_numbered)
 
 
 # --- values ---------------------------------------------------------------------------------------

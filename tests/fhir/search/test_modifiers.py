@@ -233,8 +233,18 @@ def test_what_can_not_be_asked_is_refused_by_name(ask: Ask) -> None:
 def test_many_values_are_one_search(ask: Ask) -> None:
     values = ",".join([*(f"nobody-{n}" for n in range(999)), "555-1"])
     assert ask("Patient", f"phone={values}") == ["anna"]
-    for text in ("phone", "name", "_id"):
+    for text in ("name", "birthdate", "phone:text", "gender:in"):
         with pytest.raises(SearchRefused, match="1000 values"):
             ask("Patient", f"{text}=" + ",".join("x" for _ in range(10_000)))
+    with pytest.raises(SearchRefused, match="20000 values"):
+        ask("Patient", "_id=" + ",".join("x" for _ in range(20_001)))
     with pytest.raises(SearchRefused, match="many types"):
         ask("Provenance", "target=" + ",".join(f"id{n}" for n in range(1000)))
+
+
+def test_ten_thousand_ids_tokens_and_references_are_one_search(ask: Ask) -> None:
+    many = [f"nobody-{n}" for n in range(9_999)]
+    assert ask("Patient", "_id=" + ",".join([*many, "anna"])) == ["anna"]
+    assert ask("Patient", "phone=" + ",".join([*many, "555-1"])) == ["anna"]
+    assert "anna" not in ask("Patient", "phone:not=" + ",".join([*many, "555-1"]))
+    assert ask("Location", "partof=" + ",".join([*many, "Location/none"])) == []

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir import hashes
+from fhir.search import parser
 from fhir.search.clause import Clause
 from fhir.search.errors import SearchRefused
-from fhir.search.paging import after, encode_cursor
+from fhir.search.paging import after, encode_cursor, query_of
 from fhir.search.params import date, number, quantity
 from fhir.search.parser import parse
 from fhir.search.request import ChainCriterion, HasCriterion, ParameterCriterion, types_touched
@@ -120,9 +122,22 @@ def test_too_much_is_refused() -> None:
     with pytest.raises(SearchRefused):
         parse("Patient", "&".join("gender=male" for _ in range(201)))
     with pytest.raises(SearchRefused):
-        parse("Patient", "gender=" + ",".join("a" * 1001))
+        parse("Patient", "gender=" + ",".join("a" * 20_001))
+    with pytest.raises(SearchRefused):
+        parse("Patient", "birthdate=" + ",".join(["2020"] * 1001))
     with pytest.raises(SearchRefused):
         parse("Encounter", ".".join(["part-of"] * 20) + "=1")
+
+
+def test_long_queries_are_not_remembered() -> None:
+    before = parser._parsed.cache_info().currsize
+    known = hashes._remembered.cache_info().currsize
+    for value in ("a" * 3000, "b" * 3000):
+        assert parse("Patient", f"gender={value}").criteria[0].values == (value,)
+        assert query_of(parse("Patient", f"gender={value}")) == f"gender={value}"
+        assert hashes.hash64(value) == hashes._hashed(value)
+    assert parser._parsed.cache_info().currsize == before
+    assert hashes._remembered.cache_info().currsize == known
 
 
 @given(st.text(max_size=40))
