@@ -15,6 +15,8 @@ class Clause:
 
 FALSE: Final = Clause("false")
 MAX_KNOWN: Final = 32
+# Rows are compared with so many tokens at most, each with each; of more the index finds the rows.
+MAX_COMPARED: Final = 256
 
 
 def all_of(clauses: Sequence[Clause]) -> Clause:
@@ -51,8 +53,25 @@ def has_any_token(alias: str, tokens: Iterable[int]) -> Clause:
     wanted = sorted(set(tokens))
     if not wanted:
         return FALSE
+    if len(wanted) > MAX_COMPARED:
+        return Clause(f"{alias}.pk = ANY({_GATHERED})", (array(wanted),))
     operator = "@>" if len(wanted) == 1 else "&&"
     return Clause(f"{alias}.tokens {operator} {tokens_of(len(wanted))}", (array(wanted),))
+
+
+# The array is made first, and no row is compared with all tokens.
+_GATHERED: Final = (
+    "ARRAY(SELECT g.pk FROM unnest(%s::bigint[]) AS wanted(token) CROSS JOIN LATERAL"
+    " (SELECT m.pk FROM fhir_resource m WHERE m.tokens @> ARRAY[wanted.token] OFFSET 0) AS g)"
+)
+
+
+def has_no_token(alias: str, tokens: Iterable[int]) -> Clause:
+    """Return the condition that a row has none of the tokens."""
+    wanted = sorted(set(tokens))
+    if len(wanted) > MAX_COMPARED:  # the rows that have one are hashed, not compared one by one
+        return Clause(f"{alias}.pk NOT IN (SELECT unnest({_GATHERED}))", (array(wanted),))
+    return negate(has_any_token(alias, wanted))
 
 
 def tokens_of(count: int) -> str:

@@ -47,6 +47,25 @@ class SearchContext:
             ),
         )
 
+    def joined_rows(
+        self, alias: str, table: str, criterion: ParameterCriterion, values: Clause, match: str
+    ) -> Clause:
+        """Return the condition that a side row meets one of many values, each found by the index.
+
+        `values` is a row source named `w`, `match` the condition on it and the side row `v`.
+        """
+        params = salts(criterion.resource_type, criterion.parameter.code)
+        return Clause(
+            f"{alias}.pk = ANY(ARRAY(SELECT f.resource FROM {values.sql}"
+            f" CROSS JOIN LATERAL (SELECT v.resource FROM fhir_{table} v"
+            f" WHERE v.project = %s::integer AND v.rtype = %s::smallint"
+            f" AND v.param = ANY(%s::bigint[]) AND {match} OFFSET 0) AS f))",
+            (
+                *values.params,
+                *(self.project, type_number(criterion.resource_type), array(params)),
+            ),
+        )
+
     def parameter_rows(
         self, alias: str, table: str, criterion: ParameterCriterion, condition: Clause
     ) -> Clause:

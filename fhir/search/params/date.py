@@ -1,11 +1,12 @@
 """Date parameters: ranges against ranges. https://hl7.org/fhir/R4/search.html#date"""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from fhir.index_rows import microseconds
-from fhir.search.clause import Clause, any_of
+from fhir.search.clause import MAX_KNOWN, Clause, any_of, array
 from fhir.search.context import SearchContext
 from fhir.search.errors import SearchRefused
 from fhir.search.extractors import date_range
@@ -38,10 +39,30 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
     if code == "_lastUpdated":
         return any_of([last_updated(value, alias, context.now) for value in criterion.values])
     overlaps = criterion.modifier == "overlaps"
+    if len(criterion.values) > MAX_KNOWN and not overlaps:
+        ranges = [parse_range(value, code, context.now) for value in criterion.values]
+        if all(prefix == "eq" for prefix, _, _ in ranges):
+            return _within(ranges, criterion, alias, context)
     matches = any_of(
         [match(value, code, context.now, overlaps=overlaps) for value in criterion.values]
     )
     return context.parameter_rows(alias, "date", criterion, matches)
+
+
+def _within(
+    ranges: Sequence[tuple[str, datetime, datetime]],
+    criterion: ParameterCriterion,
+    alias: str,
+    context: SearchContext,
+) -> Clause:
+    """Return the condition for many dates without a prefix, each looked up by itself."""
+    bounds = sorted({(microseconds(low), microseconds(high)) for _, low, high in ranges})
+    wanted = Clause(
+        "unnest(%s::bigint[], %s::bigint[]) AS w(low, high)",
+        (array(low for low, _ in bounds), array(high for _, high in bounds)),
+    )
+    match = "v.low >= w.low AND v.low < w.high AND v.high <= w.high"
+    return context.joined_rows(alias, "date", criterion, wanted, match)
 
 
 def match(value: str, code: str, now: datetime, *, overlaps: bool = False) -> Clause:

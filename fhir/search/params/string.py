@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fhir.index_rows import FOLDED_LENGTH
-from fhir.search.clause import Clause, all_of, any_of
+from fhir.search.clause import MAX_KNOWN, Clause, all_of, any_of
 from fhir.search.context import SearchContext
 from fhir.search.extractors import fold
 from fhir.search.request import ParameterCriterion
@@ -18,8 +18,22 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
 
     `equals`, `differs` and `ends` are operators of `_filter`, which never minds case.
     """
+    if len(criterion.values) > MAX_KNOWN and not criterion.modifier:
+        starts = {fold(unescape(value)) for value in criterion.values}
+        if all(len(start) <= FOLDED_LENGTH for start in starts):
+            return _beginnings(sorted(starts), criterion, alias, context)
     matches = any_of([match(value, criterion.modifier) for value in criterion.values])
     return context.parameter_rows(alias, "string", criterion, matches)
+
+
+def _beginnings(
+    starts: list[str], criterion: ParameterCriterion, alias: str, context: SearchContext
+) -> Clause:
+    """Return the condition for many beginnings, each of which is looked up by itself."""
+    ends = [start + _LAST_CHARACTER for start in starts]
+    wanted = Clause("unnest(%b::text[], %b::text[]) AS w(low, high)", (starts, ends))
+    match = "v.folded >= w.low AND v.folded < w.high"
+    return context.joined_rows(alias, "string", criterion, wanted, match)
 
 
 def match(value: str, modifier: str) -> Clause:

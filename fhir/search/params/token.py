@@ -4,7 +4,7 @@ from typing import Final
 
 from fhir import hashes
 from fhir.search import terminology
-from fhir.search.clause import Clause, has_any_token, negate
+from fhir.search.clause import Clause, has_any_token, has_no_token
 from fhir.search.context import SearchContext, salts
 from fhir.search.errors import SearchRefused
 from fhir.search.request import ParameterCriterion
@@ -23,8 +23,9 @@ def condition(criterion: ParameterCriterion, alias: str, context: SearchContext)
     """Return the condition for `code`, `system|code`, `|code`, `system|` and the modifiers."""
     forms = [form for value in criterion.values for form in _forms(value, criterion)]
     params = salts(criterion.resource_type, criterion.parameter.code)
-    found = has_any_token(alias, [form ^ param for form in forms for param in params])
-    return negate(found) if criterion.modifier in {"not", "not-in"} else found
+    tokens = [form ^ param for form in forms for param in params]
+    is_negated = criterion.modifier in {"not", "not-in"}
+    return has_no_token(alias, tokens) if is_negated else has_any_token(alias, tokens)
 
 
 def _forms(value: str, criterion: ParameterCriterion) -> list[int]:

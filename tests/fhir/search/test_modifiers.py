@@ -246,5 +246,21 @@ def test_ten_thousand_ids_tokens_and_references_are_one_search(ask: Ask) -> None
     many = [f"nobody-{n}" for n in range(9_999)]
     assert ask("Patient", "_id=" + ",".join([*many, "anna"])) == ["anna"]
     assert ask("Patient", "phone=" + ",".join([*many, "555-1"])) == ["anna"]
-    assert "anna" not in ask("Patient", "phone:not=" + ",".join([*many, "555-1"]))
+    rest = ask("Patient", "phone:not=555-1")
+    assert "anna" not in rest
+    assert ask("Patient", "phone:not=" + ",".join([*many, "555-1"])) == rest
     assert ask("Location", "partof=" + ",".join([*many, "Location/none"])) == []
+
+
+def test_a_thousand_dates_and_beginnings_are_one_search(clinic: Clinic) -> None:
+    born = [patient("a", birthDate="1950-03-02"), patient("b", birthDate="1950"), patient("c")]
+    named = [patient("d", name=[{"family": "Ärzte"}]), patient("e", name=[{"family": "Arzt"}])]
+    ask = clinic([*born, *named])
+    days = [f"1950-{month:02}-{day:02}" for month in range(1, 13) for day in range(1, 29)]
+    assert ask("Patient", "birthdate=" + ",".join(days)) == ["a"]
+    assert ask("Patient", "birthdate=" + ",".join([*days, "1950"])) == ["a", "b"]
+    assert ask("Patient", "birthdate=" + ",".join([*days, "ge1950-03-03"])) == ["a", "b"]
+    names = [f"nobody{number}" for number in range(999)]
+    assert ask("Patient", "family=" + ",".join([*names, "arzte"])) == ["d"]
+    assert ask("Patient", "family=" + ",".join([*names, "ARZ"])) == ["d", "e"]
+    assert ask("Patient", "family:exact=" + ",".join([*names, "Ärzte"])) == ["d"]
