@@ -20,6 +20,11 @@ TARGETS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
 }
 """Reference targets by (type, path) that an official example uses beside those of the element."""
 
+EXTENDED_SETS: Final = frozenset({"http://hl7.org/fhir/ValueSet/guide-parameter-code"})
+"""Value sets of required bindings that HL7's own publisher adds codes to (`copyrightyear`): the
+ImplementationGuide of every guide for R4, US Core first, has some.
+"""
+
 
 def names_no_display(questionnaire: Mapping[str, Any]) -> bool:
     """Say whether a questionnaire gives none of its several display items a linkId.

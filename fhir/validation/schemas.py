@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fhir.definitions import Element, Structure, structure, value_set
-from fhir.validation.contradictions import TARGETS
+from fhir.validation.contradictions import EXTENDED_SETS, TARGETS
 from fhir.validation.primitives import ELEMENT_ID, ID, LANGUAGE, OPEN_SETS, PRIMITIVES
 
 Schema = dict[str, Any]
@@ -98,6 +98,8 @@ class _SchemaWriter:
         if kind == "code" and element.name == "language" and element.binding is None:
             return {**schema, "pattern": LANGUAGE, "x-type": "language"}
         if kind != "code" or element.binding_strength != "required" or not element.binding:
+            return schema
+        if element.binding in EXTENDED_SETS:
             return schema
         systems = value_set(element.binding)
         if systems is not None:

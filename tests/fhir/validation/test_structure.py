@@ -368,6 +368,24 @@ def test_open_code_lists_are_checked_by_their_syntax(content_type, is_right):
     assert (validate(photo) == []) is is_right
 
 
+def test_guides_may_use_parameters_of_their_publisher():
+    guide = {
+        "resourceType": "ImplementationGuide",
+        "url": "http://hl7.org/fhir/us/core/ImplementationGuide/hl7.fhir.us.core",
+        "name": "USCore",
+        "status": "active",
+        "packageId": "hl7.fhir.us.core",
+        "fhirVersion": ["4.0.1"],
+        "definition": {
+            "resource": [{"reference": {"reference": "Patient/1"}}],
+            "parameter": [{"code": "copyrightyear", "value": "2019+"}],
+        },
+    }
+    assert validate(guide) == []
+    guide["definition"]["parameter"][0]["code"] = "two  spaces"
+    assert len(validate(guide)) == 1
+
+
 def test_outcomes_inside_responses_are_validated():
     entry = {"response": {"status": "400", "outcome": {"resourceType": "OperationOutcome"}}}
     bundle = {"resourceType": "Bundle", "type": "batch-response", "entry": [entry]}
