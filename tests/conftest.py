@@ -9,11 +9,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, Final
 
 import psycopg
 import pytest
 from django.conf import settings
 from django.db import connections
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
@@ -24,9 +26,14 @@ from healthcloud.tenancy.scope import Scope, tenant_scope
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 
 # A busy machine is no failed property: time limits of examples would only make tests flaky.
-# CI repeats the same examples; developers' runs go on looking for new ones.
-hypothesis_settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")))
-hypothesis_settings.load_profile("house")
+# The same examples each time; with HYPOTHESIS_PROFILE=explore new ones are looked for.
+_PATIENT: Final[dict[str, Any]] = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow],
+}
+hypothesis_settings.register_profile("house", derandomize=True, **_PATIENT)
+hypothesis_settings.register_profile("explore", **_PATIENT)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
 
 
 def _owner(database: str) -> psycopg.Connection:
