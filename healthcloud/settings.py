@@ -396,7 +396,7 @@ STEP_THREADS = env_int("HEALTHCLOUD_STEP_THREADS", default=16)
 # Connections with which a web process answers plain FHIR requests without a thread; 0: none.
 WEB_CONNECTIONS = env_int("HEALTHCLOUD_WEB_CONNECTIONS", default=6)
 # Streams and websockets that one key (or person) may hold open in each web process.
-STREAMS_PER_KEY = env_int("HEALTHCLOUD_STREAMS_PER_KEY", default=100)
+STREAMS_PER_KEY = env_int("HEALTHCLOUD_STREAMS_PER_KEY", default=2000)
 
 # --- Sandbox ----------------------------------------------------------------------------------
 

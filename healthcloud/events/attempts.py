@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import orjson
+from django.conf import settings
 
 from healthcloud import http
 from healthcloud.events import channels, deliveries, queries, signing, webhooks
@@ -36,7 +37,7 @@ RETRY_SECONDS: Final = (
     20 * _HOUR,
     24 * _HOUR,
 )
-_turns = Turns()
+_turns = Turns(settings.WEBHOOK_THREADS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 """Taking turns at one receiver: how many requests of a process go to it at once.
 
 A receiver that needs fifteen seconds would else take every thread of a process that delivers to a
-hundred others. What has no room now gets a time at which it probably has.
+hundred others. So a receiver gets one request until it has answered, and again once it is slow, and
+all receivers of that kind share half of the threads. What has no room now gets a time at which it
+probably has.
 """
 
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 AT_ONCE: Final = 4
@@ -15,34 +17,44 @@ SLOW_AT_ONCE: Final = 1
 SLOW_SECONDS: Final = 2.0
 _SHORTEST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 60.0
+_FIRST_GUESS: Final = 0.05
 _KEPT: Final = 2000  # receivers that are remembered
 
 
 @dataclass(slots=True)
 class _Receiver:
-    busy: int = 0
-    usual: float = 0.05  # seconds that its answers take, lately
+    begun: list[float] = field(default_factory=list)  # when what is under way began, in order
+    usual: float | None = None  # seconds that its answers take, lately
     following: float = 0.0  # when the next one that waits may try
+
+    def is_quick(self, moment: float) -> bool:
+        """Return whether it has answered, and neither lately nor now takes long."""
+        overdue = bool(self.begun) and moment - self.begun[0] > SLOW_SECONDS
+        return self.usual is not None and self.usual <= SLOW_SECONDS and not overdue
 
 
 class Turns:
     """Knows what is under way to each receiver, and how fast each answers."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, threads: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._share = max(1, threads // 2)
         self._receivers: dict[str, _Receiver] = {}
+        self._busy: dict[str, _Receiver] = {}
         self._lock = threading.Lock()
 
     def take(self, name: str) -> float:
         """Take a turn and return 0, or return the seconds after which to ask again."""
         with self._lock:
-            receiver = self._receivers.setdefault(name, _Receiver())
-            room = SLOW_AT_ONCE if receiver.usual > SLOW_SECONDS else AT_ONCE
-            if receiver.busy < room:
-                receiver.busy += 1
-                return 0.0
             moment = self._clock()
-            step = receiver.usual / room
+            receiver = self._receivers.setdefault(name, _Receiver())
+            quick = receiver.is_quick(moment)
+            room = AT_ONCE if quick else SLOW_AT_ONCE
+            if len(receiver.begun) < room and (quick or self._doubtful(moment) < self._share):
+                receiver.begun.append(moment)
+                self._busy[name] = receiver
+                return 0.0
+            step = (receiver.usual or _FIRST_GUESS) / room
             receiver.following = max(receiver.following, moment + _SHORTEST_WAIT) + step
             return min(receiver.following - moment, _LONGEST_WAIT)
 
@@ -50,8 +62,16 @@ class Turns:
         """End a turn that took so long."""
         with self._lock:
             receiver = self._receivers[name]
-            receiver.busy -= 1
-            receiver.usual += (seconds - receiver.usual) / 3
+            began = self._clock() - seconds
+            receiver.begun.remove(min(receiver.begun, key=lambda other: abs(other - began)))
+            if not receiver.begun:
+                self._busy.pop(name, None)
+            usual = receiver.usual if receiver.usual is not None else seconds
+            receiver.usual = usual + (seconds - usual) / 3
             if len(self._receivers) > _KEPT:
-                for other in [n for n, r in self._receivers.items() if not r.busy][:_KEPT]:
+                for other in [n for n, r in self._receivers.items() if not r.begun][:_KEPT]:
                     del self._receivers[other]
+
+    def _doubtful(self, moment: float) -> int:
+        """Return how many requests are under way to receivers that are slow or not known."""
+        return sum(len(r.begun) for r in self._busy.values() if not r.is_quick(moment))

@@ -64,6 +64,8 @@ def parse_url(url: str, *, allow_loopback: bool) -> tuple[httpx.URL, Reach]:
         raise UrlRefused("The URL must be absolute and start with https://.", param="url")
     if parsed.userinfo:
         raise UrlRefused("The URL must not contain a user name or password.", param="url")
+    if parsed.port is not None and not 0 < parsed.port < 65536:
+        raise UrlRefused("The URL's port is a number from 1 to 65535.", param="url")
     if parsed.scheme == "https":
         return parsed, "public_or_loopback" if allow_loopback else "public"
     if not allow_loopback:

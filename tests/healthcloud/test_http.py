@@ -122,6 +122,7 @@ def test_it_resolves_once_and_connects_to_what_it_checked(
         "ftp://vendor.example/",
         "vendor.example",
         "https://user:pw@vendor.example/",
+        "https://vendor.example:99999/",
         "https://",
         "file:///etc/passwd",
     ],

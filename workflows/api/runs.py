@@ -11,7 +11,7 @@ from healthcloud.api import throttling
 from healthcloud.api.pagination import paginate
 from healthcloud.api.views import PlatformView
 from workflows import observing, queries, retrying, runs
-from workflows.api import represent
+from workflows.api import documentation, represent
 from workflows.api.bodies import RerunBody, RetryBody, RunBody, SignalBody
 from workflows.api.filtering import filtered
 from workflows.api.waiting import awaited, seconds_asked, seconds_wanted, status_of
@@ -70,6 +70,7 @@ class Runs(PlatformView):
 
     required_scopes: ClassVar = {"GET": "workflows:read"}
 
+    @extend_schema(parameters=documentation.RUNS)
     def get(self, request: Request) -> Response:
         """List runs, newest first.
 
@@ -102,6 +103,7 @@ class RunSteps(PlatformView):
     required_scopes: ClassVar = {"GET": "workflows:read"}
     addressed_row: ClassVar = ("run_id", Run)
 
+    @extend_schema(parameters=documentation.PAGE)
     def get(self, request: Request, run_id: str) -> Response:
         """List the attempts of steps in the order in which they began."""
         rows = queries.steps(queries.run(run_id))
@@ -115,6 +117,7 @@ class RunLogs(PlatformView):
     required_scopes: ClassVar = {"GET": "workflows:read"}
     addressed_row: ClassVar = ("run_id", Run)
 
+    @extend_schema(parameters=documentation.LOGS)
     def get(self, request: Request, run_id: str) -> Response:
         """List the lines in the order in which they were written; by `step_id`."""
         rows = queries.log_lines(queries.run(run_id))

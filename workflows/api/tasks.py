@@ -11,7 +11,7 @@ from healthcloud.api.views import PlatformView
 from healthcloud.errors import BadRequest
 from healthcloud.organizations.permissions import roles_of
 from workflows import queries, runs
-from workflows.api import represent
+from workflows.api import documentation, represent
 from workflows.api.bodies import DecideBody
 from workflows.models import Task, TaskStatus
 
@@ -21,6 +21,7 @@ class Tasks(PlatformView):
 
     required_scopes: ClassVar = {"GET": "workflows:read"}
 
+    @extend_schema(parameters=documentation.TASKS)
     def get(self, request: Request) -> Response:
         """List tasks, newest first; by `status`, `run_id`."""
         rows = queries.tasks()

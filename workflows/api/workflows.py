@@ -12,7 +12,7 @@ from healthcloud.api.views import PlatformView
 from healthcloud.errors import BadRequest
 from healthcloud.numbers import number_of
 from workflows import promotion, queries, schema, services, templates
-from workflows.api import represent
+from workflows.api import documentation, represent
 from workflows.api.bodies import (
     DefinitionBody,
     PromoteBody,
@@ -28,6 +28,7 @@ class Workflows(PlatformView):
 
     required_scopes: ClassVar = {"GET": "workflows:read", "POST": "workflows:write"}
 
+    @extend_schema(parameters=documentation.PAGE)
     def get(self, request: Request) -> Response:
         """List workflows, newest first."""
         return Response(paginate(queries.workflows(), request, serialize=represent.workflow))
@@ -86,6 +87,7 @@ class Versions(PlatformView):
     required_scopes: ClassVar = {"GET": "workflows:read"}
     project_required = frozenset({"GET"})
 
+    @extend_schema(parameters=documentation.PAGE)
     def get(self, request: Request, slug: str) -> Response:
         """List versions, newest first."""
         rows = queries.versions(queries.workflow(slug))
@@ -118,6 +120,7 @@ class Difference(PlatformView):
     required_scopes: ClassVar = {"GET": "workflows:read"}
     project_required = frozenset({"GET"})
 
+    @extend_schema(parameters=documentation.DIFFERENCE)
     def get(self, request: Request, slug: str) -> Response:
         """List the changes `from` one version (the published one) `to` another (the draft)."""
         query = request.query_params
@@ -201,6 +204,7 @@ class Export(PlatformView):
     required_scopes: ClassVar = {"GET": "workflows:read"}
     project_required = frozenset({"GET"})
 
+    @extend_schema(parameters=documentation.EXPORT)
     def get(self, request: Request, slug: str) -> Response:
         """Return the published definition (`?version=2` or `draft` another), as import takes it."""
         found = queries.workflow(slug)

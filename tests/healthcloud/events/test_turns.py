@@ -1,6 +1,6 @@
 """Receivers take turns: a slow one never has all threads of a process."""
 
-from healthcloud.events.turns import AT_ONCE, Turns
+from healthcloud.events.turns import AT_ONCE, SLOW_SECONDS, Turns
 
 
 class Clock:
@@ -13,8 +13,17 @@ class Clock:
         return self.seconds
 
 
+def known_turns(clock: Clock | None = None) -> Turns:
+    """Turns of eight threads in which `a`, `b` and `slow` have answered quickly before."""
+    turns = Turns(8, clock or Clock())
+    for name in ("a", "b", "slow"):
+        turns.take(name)
+        turns.give_back(name, 0.01)
+    return turns
+
+
 def test_a_receiver_gets_a_few_requests_at_once_and_the_rest_later() -> None:
-    turns = Turns(Clock())
+    turns = known_turns()
     assert [turns.take("a") for _ in range(AT_ONCE)] == [0.0] * AT_ONCE
     waits = [turns.take("a") for _ in range(3)]
     assert waits == sorted(waits)
@@ -22,14 +31,14 @@ def test_a_receiver_gets_a_few_requests_at_once_and_the_rest_later() -> None:
 
 
 def test_other_receivers_are_not_touched() -> None:
-    turns = Turns(Clock())
+    turns = known_turns()
     for _ in range(10):
         turns.take("a")
     assert turns.take("b") == 0.0
 
 
 def test_what_is_given_back_can_be_taken_again() -> None:
-    turns = Turns(Clock())
+    turns = known_turns()
     for _ in range(AT_ONCE):
         turns.take("a")
     turns.give_back("a", 0.01)
@@ -38,7 +47,7 @@ def test_what_is_given_back_can_be_taken_again() -> None:
 
 
 def test_a_slow_receiver_gets_one_request_at_a_time_and_long_waits() -> None:
-    turns = Turns(Clock())
+    turns = known_turns()
     for _ in range(3):
         turns.take("slow")
         turns.give_back("slow", 15.0)
@@ -49,8 +58,32 @@ def test_a_slow_receiver_gets_one_request_at_a_time_and_long_waits() -> None:
 
 
 def test_a_receiver_that_is_fast_again_has_its_room_back() -> None:
-    turns = Turns(Clock())
+    turns = known_turns()
     for seconds in (15.0, *[0.01] * 8):
         turns.take("a")
         turns.give_back("a", seconds)
     assert [turns.take("a") for _ in range(AT_ONCE)] == [0.0] * AT_ONCE
+
+
+def test_a_receiver_that_never_answered_gets_one_request() -> None:
+    turns = Turns(8, Clock())
+    assert turns.take("new") == 0.0
+    assert turns.take("new") > 0
+    turns.give_back("new", 0.01)
+    assert [turns.take("new") for _ in range(AT_ONCE)] == [0.0] * AT_ONCE
+
+
+def test_receivers_that_are_new_slow_or_overdue_share_half_of_the_threads() -> None:
+    clock = Clock()
+    turns = known_turns(clock)
+    assert [turns.take(f"new_{n}") for n in range(4)] == [0.0] * 4
+    assert turns.take("new_4") > 0
+    assert [turns.take("a") for _ in range(AT_ONCE)] == [0.0] * AT_ONCE
+    for name in ("new_0", "new_1"):
+        turns.give_back(name, 15.0)
+    assert turns.take("new_0") == 0.0
+    clock.seconds += SLOW_SECONDS + 1  # `a` does not answer any more
+    turns.give_back("a", SLOW_SECONDS + 1)
+    assert turns.take("a") > 0
+    assert turns.take("new_5") > 0
+    assert turns.take("b") == 0.0
