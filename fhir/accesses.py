@@ -44,14 +44,20 @@ class Access:
         return Statement(_RECORD, params, prepare=True)
 
     def recording(
-        self, *, source: str, project: int, actor: Actor, request_id: str, now: datetime
+        self,
+        *,
+        project: int,
+        actor: Actor,
+        request_id: str,
+        now: datetime,
+        source: str = "(SELECT) AS once",
     ) -> Statement:
-        """Return a further member of a WITH that records the access for the one row of `source`.
+        """Return a member of a WITH that records the access for the one row of `source`.
 
         For transactions that don't wait for the disk, as `DirectEntry.is_quick` says.
         """
         params = self._values(project=project, actor=actor, request_id=request_id, now=now)
-        return Statement(f", recorded AS ({_INSERT}{source})", params)
+        return Statement(f"recorded AS ({_INSERT}{source})", params)
 
     def _values(
         self, *, project: int, actor: Actor, request_id: str, now: datetime

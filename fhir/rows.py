@@ -22,7 +22,7 @@ _READ: Final = (
 _READ_RECORDED: Final = (
     "WITH found AS MATERIALIZED (SELECT version, updated, content FROM fhir_resource"
     " WHERE project = %s::integer AND rtype = %s::smallint AND rid = %s::text"
-    " AND content IS NOT NULL){recorded} SELECT version, updated, content FROM found"
+    " AND content IS NOT NULL), {recorded} SELECT version, updated, content FROM found"
 )
 _READ_VERSION: Final = (
     "SELECT version, updated, content FROM fhir_history WHERE project = %s::integer"
@@ -86,7 +86,7 @@ def read_current(project: int, type_number: int, rid: str) -> CurrentRow | None:
 def read_recorded(project: int, type_number: int, rid: str, recorded: Statement) -> Row | None:
     """Return `(version, updated, content)` of a living resource; `recorded` is done for it.
 
-    `recorded` is a further member of WITH that reads `found`: nothing is recorded for no row.
+    `recorded` is a member of WITH that reads `found`: nothing is recorded for no row.
     """
     sql = _READ_RECORDED.replace("{recorded}", recorded.sql)
     rows = fetch(sql, (project, type_number, rid, *recorded.params), prepare=True)

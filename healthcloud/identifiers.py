@@ -6,18 +6,15 @@ import time
 from django.utils.text import slugify as django_slugify
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base32: no i, l, o, u
-_LENGTH = 24
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(110, -10, -10)  # 24 characters, two at a time
 _RANDOM_BITS = 72
 
 
 def new_id(prefix: str) -> str:
     """Return a new id: `prefix`, an underscore, 48 bits of milliseconds and 72 random bits."""
     value = (time.time_ns() // 1_000_000) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-    characters = []
-    for _ in range(_LENGTH):
-        characters.append(_ALPHABET[value & 31])
-        value >>= 5
-    return f"{prefix}_{''.join(reversed(characters))}"
+    return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def slugify(name: str, *, fallback: str) -> str:

@@ -89,7 +89,7 @@ def search(call: Call) -> Answer | None:
     require_search(call.caller.principal, request)
     if not _is_short(request) or not all(map(_is_here, request.criteria)):
         return None
-    call.entry.companion = Access("search", kind, query=call.query).statement(
+    call.entry.companion = Access("search", kind, query=call.query).recording(
         project=call.caller.project.number,
         actor=call.caller.principal.actor,
         request_id=call.request_id,

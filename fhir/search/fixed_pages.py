@@ -1,8 +1,9 @@
-"""The statement of a page whose plan is fixed: as it runs, it decides how the page is read.
+"""The statements of a page whose plan is fixed: as they run, they decide how the page is read.
 
-Up to FEW matches are gathered by an index and sorted. Where there are more, rows are walked in
-their order until the page is full; where that takes too many, all matches are gathered and sorted.
-None of the three depends on what the planner of the database believes. `docs/decisions/0174`.
+Up to FEW matches are gathered by an index and sorted. Where there are more, a second statement
+walks rows in their order until the page is full; where that takes too many, all matches are
+gathered and sorted. None of the three depends on what the planner of the database believes.
+`docs/decisions/0174`, `docs/decisions/0216`.
 """
 
 from collections.abc import Sequence
@@ -49,17 +50,32 @@ class _Shape:
     keys: tuple[tuple[str, bool], ...]
     """Expressions of the order, and whether they fall."""
     steps: int
-    counted: bool
 
 
-def fixed_page_statement(
-    request: SearchRequest, found: Anchored, context: SearchContext, *, counted: bool
+def few_page_statement(
+    request: SearchRequest, found: Anchored, context: SearchContext
 ) -> Statement:
-    """Return the statement of one page, and of a row more, to know of a next.
+    """Return the statement of one page, and of a row more, of matches that are sorted.
 
-    When `counted`, the number of matches stands behind the columns: FEW where there are as many.
-    Without it they are known to be many. A page that ends at its cursor comes in the opposite
-    order.
+    The number of matches stands behind the columns. Where it is FEW there may be more, and the
+    rows are not those of the page.
+    """
+    keys = reading_orders(request, context)
+    beyond = after(request.cursor, keys) if request.cursor else Clause("true")
+    values = tuple(value for key in keys for value in key.expression.params)
+    params = [*values, *found.gather.params, *beyond.params, request.count + 1]
+    is_short = len(found.gather.sql) <= LONGEST_PREPARED
+    write = _few_sorted if is_short else _few_written
+    text = write(found.gather.sql, beyond.sql, _named(keys), FEW)
+    return Statement(text, params, prepare=True, is_fixed=True)
+
+
+def many_page_statement(
+    request: SearchRequest, found: Anchored, context: SearchContext
+) -> Statement:
+    """Return the statement of one page, and of a row more, where many match.
+
+    A page that ends at its cursor comes in the opposite order.
     """
     keys = reading_orders(request, context)
     beyond = after(request.cursor, keys) if request.cursor else Clause("true")
@@ -68,22 +84,23 @@ def fixed_page_statement(
     shape = _Shape(
         *(found.gather.sql, found.probe.sql, of_type.sql, beyond.sql),
         walks_beyond=walked.sql if walked else "",
-        keys=tuple((key.expression.sql, key.descending) for key in keys),
+        keys=_named(keys),
         steps=_steps(request, found) if walked else 0,
-        counted=counted,
     )
     values = tuple(value for key in keys for value in key.expression.params)
     most = request.count + 1
-    gathered = (*values, *found.gather.params, *beyond.params)
-    params: list[object] = [*gathered] if counted else []
+    params: list[object] = []
     if walked:
-        params += (*of_type.params, *walked.params, *found.probe.params, most)
-    params += [most] if counted else []
-    params += [most] if shape.steps else []
-    params += (*gathered, *([most] if shape.steps else ()), most)
+        params += (*of_type.params, *walked.params, *found.probe.params, most, most)
+    params += (*values, *found.gather.params, *beyond.params)
+    params += [most] if walked else []
     is_short = len(shape.gather) + len(shape.probe) <= LONGEST_PREPARED
     text = _text(shape) if is_short else _written(shape)
-    return Statement(text, params, prepare=True, is_fixed=True)
+    return Statement(text, [*params, most], prepare=True, is_fixed=True)
+
+
+def _named(keys: Sequence[Order]) -> tuple[tuple[str, bool], ...]:
+    return tuple((key.expression.sql, key.descending) for key in keys)
 
 
 def rising_page_statement(request: SearchRequest, context: SearchContext) -> Statement | None:
@@ -92,7 +109,7 @@ def rising_page_statement(request: SearchRequest, context: SearchContext) -> Sta
     if request.criteria or keys[0].expression.sql != RISING:
         return None
     whole = Anchored(context.of_type("r", request.resource_type), Clause("true"))
-    return fixed_page_statement(request, whole, context, counted=False)
+    return many_page_statement(request, whole, context)
 
 
 def dated_page_statement(
@@ -138,39 +155,28 @@ def _steps(request: SearchRequest, found: Anchored) -> int:
     return steps // (_FEWER if "(SELECT true " in found.probe.sql else 1)
 
 
+def _few_written(gather: str, beyond: str, keys: tuple[tuple[str, bool], ...], most: int) -> str:
+    """Return the statement of the first matches, sorted; what is on the page is read whole."""
+    names = "".join(f", f.key_{number}" for number in range(len(keys)))
+    return (
+        f"WITH few AS MATERIALIZED (SELECT r.pk, {_selected(keys)} FROM fhir_resource r"
+        f" WHERE {gather} AND ({beyond}) LIMIT {most})"
+        f" SELECT {COLUMNS}{names}, (SELECT count(*) FROM few) FROM"
+        f" (SELECT * FROM few ORDER BY {_order(keys)} LIMIT {_MOST}) f"
+        f" JOIN fhir_resource r ON r.pk = f.pk ORDER BY {_order(keys, 'f.')}"
+    )
+
+
 def _written(shape: _Shape) -> str:
     """Return the statement: the ways to read the page, of which one gives rows."""
-    tables = [_few(shape)] if shape.counted else []
-    tables += [_walk(shape)] if shape.steps else []
-    parts = [_few_sorted(shape)] if shape.counted else []
-    if shape.steps:
-        parts.append(
-            f"(SELECT walk.*{_count(shape)} FROM walk WHERE (SELECT count(*) FROM walk) = {_MOST})"
-        )
-    parts.append(_all_sorted(shape))
-    head = f"WITH {', '.join(tables)} " if tables else ""
-    return head + " UNION ALL ".join(parts)
+    if not shape.steps:
+        return _all_sorted(shape)
+    filled = f"SELECT * FROM walk WHERE (SELECT count(*) FROM walk) = {_MOST}"
+    return f"WITH {_walk(shape)} ({filled}) UNION ALL {_all_sorted(shape)}"
 
 
+_few_sorted: Final = lru_cache(maxsize=1024)(_few_written)
 _text: Final = lru_cache(maxsize=1024)(_written)
-
-
-def _few(shape: _Shape) -> str:
-    """The first FEW matches, in no order."""
-    return (
-        f"few AS MATERIALIZED (SELECT r.pk, {_selected(shape)} FROM fhir_resource r"
-        f" WHERE {shape.gather} AND ({shape.beyond}) LIMIT {FEW})"
-    )
-
-
-def _few_sorted(shape: _Shape) -> str:
-    names = "".join(f", f.key_{number}" for number in range(len(shape.keys)))
-    return (
-        f"(SELECT {COLUMNS}{names}, (SELECT count(*) FROM few) FROM"
-        f" (SELECT * FROM few WHERE (SELECT count(*) FROM few) < {FEW}"
-        f" ORDER BY {_order(shape)} LIMIT {_MOST}) f"
-        f" JOIN fhir_resource r ON r.pk = f.pk ORDER BY {_order(shape, 'f.')})"
-    )
 
 
 def _walk(shape: _Shape) -> str:
@@ -181,7 +187,7 @@ def _walk(shape: _Shape) -> str:
     return (
         f"walk AS MATERIALIZED (SELECT {COLUMNS}, {column} AS key_0 FROM"
         f" (SELECT r.* FROM fhir_resource r WHERE {shape.of_type} AND ({shape.walks_beyond})"
-        f"{_if_many(shape)} ORDER BY {by} LIMIT {shape.steps}) r"
+        f" ORDER BY {by} LIMIT {shape.steps}) r"
         f" WHERE {shape.probe} ORDER BY {by} LIMIT {_MOST})"
     )
 
@@ -189,35 +195,25 @@ def _walk(shape: _Shape) -> str:
 def _all_sorted(shape: _Shape) -> str:
     unfilled = f" AND (SELECT count(*) FROM walk) < {_MOST}" if shape.steps else ""
     return (
-        f"(SELECT {COLUMNS}, {_selected(shape)}{_count(shape)} FROM fhir_resource r"
-        f" WHERE {shape.gather} AND ({shape.beyond}){_if_many(shape)}{unfilled}"
-        f" ORDER BY {_order(shape)} LIMIT {_MOST})"
+        f"(SELECT {COLUMNS}, {_selected(shape.keys)} FROM fhir_resource r"
+        f" WHERE {shape.gather} AND ({shape.beyond}){unfilled}"
+        f" ORDER BY {_order(shape.keys)} LIMIT {_MOST})"
     )
 
 
-def _selected(shape: _Shape) -> str:
-    return ", ".join(
-        f"{expression} AS key_{number}" for number, (expression, _) in enumerate(shape.keys)
-    )
+def _selected(keys: tuple[tuple[str, bool], ...]) -> str:
+    return ", ".join(f"{expression} AS key_{number}" for number, (expression, _) in enumerate(keys))
 
 
-def _order(shape: _Shape, prefix: str = "") -> str:
+def _order(keys: tuple[tuple[str, bool], ...], prefix: str = "") -> str:
     """Return the order by the selected keys and the row's number."""
-    falling = [falls for _, falls in shape.keys]
+    falling = [falls for _, falls in keys]
     by = [f"{prefix}key_{number}{_direction(falls)}" for number, falls in enumerate(falling)]
     return ", ".join([*by, f"{prefix}pk{_direction(falling[-1])}"])
 
 
 def _direction(falls: bool) -> str:
     return " DESC" if falls else " ASC"
-
-
-def _count(shape: _Shape) -> str:
-    return f", {FEW}::bigint" if shape.counted else ""
-
-
-def _if_many(shape: _Shape) -> str:
-    return f" AND (SELECT count(*) FROM few) = {FEW}" if shape.counted else ""
 
 
 def fixed_total_statement(found: Anchored) -> Statement:

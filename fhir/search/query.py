@@ -46,29 +46,22 @@ def page_statement(
     return Statement(sql, params, prepare=not request.criteria)
 
 
-def counted_page_statement(
+def few_of_any_statement(
     request: SearchRequest, matches: Clause, context: SearchContext
 ) -> Statement:
     """Return a page as `page_statement` does, with the number of matches behind its columns.
 
-    Up to FEW matches are counted and sorted; where there are more, they are read in their order
-    until the page is full: the statement decides as it runs.
+    The first FEW matches are sorted. Where there are as many, the rows are not those of the page.
     """
     where, selected, by = _page_parts(request, matches, context, COLUMNS)
     sql = f"""
 WITH few AS MATERIALIZED (SELECT {selected.sql} FROM fhir_resource r WHERE {where.sql} LIMIT {FEW})
-(SELECT few.*, (SELECT count(*) FROM few) FROM few
-    WHERE (SELECT count(*) FROM few) < {FEW} ORDER BY {by} LIMIT {_MOST})
-UNION ALL
-(SELECT {selected.sql}, {FEW}::bigint FROM fhir_resource r
-    WHERE {where.sql} AND (SELECT count(*) FROM few) = {FEW} ORDER BY {by} LIMIT {_MOST})
+SELECT few.*, (SELECT count(*) FROM few) FROM few ORDER BY {by} LIMIT {_MOST}
 """
-    found = (*selected.params, *where.params)
     # Of a token that it does not know the planner expects so many rows that it reads the whole
     # type beside it; conditions without one are served by one index each, whatever the values.
-    has_token = ".tokens" in where.sql
-    params = [*found, request.count + 1, *found, request.count + 1]
-    return Statement(sql, params, prepare=not has_token)
+    params = [*selected.params, *where.params, request.count + 1]
+    return Statement(sql, params, prepare=".tokens" not in where.sql)
 
 
 def _page_parts(

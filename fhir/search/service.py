@@ -14,7 +14,8 @@ from fhir.search.criterion import TEXTS
 from fhir.search.errors import SearchRefused
 from fhir.search.fixed_pages import (
     dated_page_statement,
-    fixed_page_statement,
+    few_page_statement,
+    many_page_statement,
     rising_page_statement,
 )
 from fhir.search.includes import CUT, included
@@ -26,8 +27,8 @@ from fhir.search.query import (
     EXACT_UP_TO,
     FEW,
     bounded_total_statement,
-    counted_page_statement,
     expectation_statement,
+    few_of_any_statement,
     matching,
     page_statement,
     several_statement,
@@ -111,16 +112,22 @@ def _run_one(request: SearchRequest, context: SearchContext) -> tuple[int | None
     if at_once:
         return _fetch(request, at_once, [matches])
     may_be_few = request.criteria and not any(map(_reads_texts, request.criteria))
-    counted = bool(may_be_few) and not is_many(matches)
-    if fixed:
-        page = fixed_page_statement(request, fixed, context, counted=counted)
-    elif counted:
-        page = counted_page_statement(request, matches, context)
-    else:
-        page = page_statement(request, matches, context)
-    if counted:
-        return _fetch_counted(request, page, matches)
-    return _fetch(request, page, [matches])
+    if may_be_few and not is_many(matches):
+        few = (
+            few_page_statement(request, fixed, context)
+            if fixed
+            else few_of_any_statement(request, matches, context)
+        )
+        seen = _fetch_few(request, few, matches)
+        if seen is not None:
+            return seen
+        remember_many(matches)
+    many = (
+        many_page_statement(request, fixed, context)
+        if fixed
+        else page_statement(request, matches, context)
+    )
+    return _fetch(request, many, [matches])
 
 
 def _reads_texts(criterion: Criterion) -> bool:
@@ -199,20 +206,19 @@ def _fetch(
     return total, rows, len(found) > request.count
 
 
-def _fetch_counted(
+def _fetch_few(
     request: SearchRequest, page: Statement, matches: Clause
-) -> tuple[int | None, list[Row], bool]:
-    """Return what `_fetch` does, of a search that may match few; remember where it does not."""
+) -> tuple[int | None, list[Row], bool] | None:
+    """Return what `_fetch` does, of a search that matches few; None where there are many."""
     [found] = fetch_all([page])
     count = found[0][-1] if found else 0
     if count >= FEW:
-        remember_many(matches)
+        return None
     rows = [row[:-1] for row in found[: request.count]]
     if is_before(request.cursor):
         rows.reverse()
-    is_seen = count < FEW and not request.cursor
-    total = count if is_seen and request.total != "none" else None
-    if not is_seen and request.total in {"accurate", "estimate"}:
+    total = count if not request.cursor and request.total != "none" else None
+    if request.cursor and request.total in {"accurate", "estimate"}:
         total = _asked_total(request, matches)
     return total, rows, len(found) > request.count
 
@@ -312,5 +318,4 @@ def _neighbors(
 
 
 def _stored(resource_type: str, row: Row) -> StoredResource:
-    _, key, rid, version, updated, content = row[:_COLUMNS]
-    return StoredResource(resource_type, rid.decode(), version, updated, content, key=key)
+    return StoredResource(resource_type, row[2].decode(), row[3], row[4], row[5], key=row[1])

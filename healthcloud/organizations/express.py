@@ -10,7 +10,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache, partial
 from io import BytesIO
@@ -34,7 +34,7 @@ from healthcloud.organizations import usage
 from healthcloud.organizations.authentication import recall_steadily
 from healthcloud.organizations.direct import policy_headers
 from healthcloud.tenancy.awaiting import LoopConnections, run_awaiting
-from healthcloud.tenancy.pipeline import Refused, Statement, encoded_value
+from healthcloud.tenancy.pipeline import Refused, Statement
 from healthcloud.tenancy.scope import DirectEntry, LoopRun, Scope, direct_scope
 
 logger = logging.getLogger(__name__)
@@ -88,8 +88,7 @@ class Caller:
             entry = DirectEntry(
                 self.scope, self.guard, readonly=False, is_quick=quick, is_patient=quick
             )
-            made = entry.statement(fixed=fixed)
-            known = replace(made, params=[encoded_value(v) for v in made.params])
+            known = entry.statement(fixed=fixed).binding()
             self.entries[quick, fixed] = known
         return known
 
@@ -175,7 +174,8 @@ class ExpressApplication:
         if found is None or headers is None:
             return None
         route, arguments = found
-        caller = self._caller(headers)
+        now = timezone.now()
+        caller = self._caller(headers, now)
         base = _base_of(scope, headers)
         if caller is None or base is None:
             return None
@@ -189,7 +189,7 @@ class ExpressApplication:
         offered = headers.get(b"x-request-id", b"").decode("latin-1")
         call = Call(
             *(caller, arguments, scope["query_string"].decode("latin-1"), headers, body),
-            *(base, timezone.now(), request_ids.chosen(offered), entry),
+            *(base, now, request_ids.chosen(offered), entry),
         )
         answer = await self._answer(route, call)
         if answer is not None:
@@ -208,15 +208,15 @@ class ExpressApplication:
                     return route, found.groupdict()
         return None
 
-    def _caller(self, headers: Mapping[bytes, bytes]) -> Caller | None:
+    def _caller(self, headers: Mapping[bytes, bytes], now: datetime) -> Caller | None:
         """Return the caller whose key this process knows; None leads the whole way."""
         sent, named = headers.get(b"authorization", b""), headers.get(b"healthcloud-project", b"")
         remembered = hashlib.sha256(sent).digest(), named
         caller = self.callers.get(remembered)
-        if caller is not None and timezone.now() < caller.until:
+        if caller is not None and now < caller.until:
             return caller
         self.callers.pop(remembered, None)
-        made = _recall(sent, named)
+        made = _recall(sent, named, now)
         if made is not None:
             if len(self.callers) >= _REMEMBERED:
                 self.callers.clear()
@@ -285,10 +285,9 @@ def _plain_headers(
     return headers if len(headers) == len(sent) and headers.keys() - heeds <= _PLAIN else None
 
 
-def _recall(sent: bytes, named: bytes) -> Caller | None:
+def _recall(sent: bytes, named: bytes, now: datetime) -> Caller | None:
     scheme, _, token = sent.decode("latin-1").partition(" ")
     project_id = named.decode("latin-1") or None
-    now = timezone.now()
     found = recall_steadily(token, now=now, named=project_id) if scheme == "Bearer" else None
     if found is None:
         return None

@@ -7,13 +7,13 @@ with one commit; nothing is ever delayed for company (`docs/decisions/0170`).
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import methodcaller
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import psycopg
 
-from healthcloud.tenancy.pipeline import Row, Statement, encoded_value
+from healthcloud.tenancy.pipeline import Row, Statement
 from healthcloud.tenancy.scope import Joint
 
 _AT_ONCE: Final = 2  # one waits for the disk while the other is worked on
@@ -102,11 +102,10 @@ class Joining:
 
     async def _run(self, entering: Statement, joints: list[Joint]) -> list[Row]:
         try:
-            made = joints[0].build([joint.item for joint in joints])
-            values: list[Any] = [encoded_value(value) for value in made.params]
+            made = joints[0].build([joint.item for joint in joints]).binding()
         except Exception as error:
             raise _Unsent from error
-        return (await self.run([entering, replace(made, params=values)], guarded=True))[1]
+        return (await self.run([entering, made], guarded=True))[1]
 
 
 def _settle(pieces: Sequence[_Piece], act: Callable[[_Future], object]) -> None:

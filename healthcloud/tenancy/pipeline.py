@@ -10,21 +10,20 @@ import itertools
 import re
 import select
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import psycopg
-from psycopg import pq
-from psycopg.adapt import Transformer
+from psycopg import abc, pq
+from psycopg.adapt import AdaptersMap, Buffer, Loader, Transformer
+from psycopg.types.string import ByteaBinaryLoader
 
 Row = tuple[Any, ...]
-Load = Callable[[bytes], Any]
 
 _PLACEHOLDER: Final = re.compile(r"%[sb%]")
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _TEXT: Final = pq.Format.TEXT
 _BINARY: Final = pq.Format.BINARY
 _FAILED: Final = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_ABORTED})
@@ -51,6 +50,31 @@ class Statement:
     params: Sequence[object] = ()
     prepare: bool | None = None
     is_fixed: bool = False
+    bound: "tuple[list[bytes | None], list[pq.Format]] | None" = None
+    """The parameters as they are sent, where they were made before."""
+
+    def binding(self) -> "Statement":
+        """Return the statement with its parameters as they are sent, to be used many times."""
+        return replace(self, bound=bind([self])[0])
+
+
+def beside(statement: Statement, member: Statement) -> Statement | None:
+    """Return a statement with a further member in its WITH, None for one that can't have it.
+
+    One that is planned for its values stays alone: the member would be planned each time, too.
+    """
+    is_prepared = statement.prepare and len(statement.sql) <= LONGEST_PREPARED
+    sql = _with_member(statement.sql, member.sql) if is_prepared else None
+    if sql is None:
+        return None
+    return replace(statement, sql=sql, params=[*member.params, *statement.params])
+
+
+@lru_cache(maxsize=1024)
+def _with_member(sql: str, member: str) -> str | None:
+    if sql.startswith("WITH ") and not sql.startswith("WITH RECURSIVE"):
+        return f"WITH {member}, {sql[5:]}"
+    return f"WITH {member} {sql}" if sql.startswith(("SELECT ", "(")) else None
 
 
 class Refused(RuntimeError):
@@ -65,6 +89,7 @@ class Session:
     prepared: dict[str, bytes] = field(default_factory=dict)
     """The one used last stands last."""
     forgotten: list[bytes] = field(default_factory=list)
+    reader: abc.Transformer | None = None
 
     def name_of(self, sql: str) -> bytes | None:
         """Return the name under which a statement is prepared."""
@@ -103,7 +128,7 @@ class Group:
             _check(result)
             if guarded and not rows and not result.ntuples:
                 raise Refused
-            rows.append(_rows(session.connection, result))
+            rows.append(_rows(session, result))
         return rows
 
 
@@ -133,6 +158,9 @@ def bind(statements: Sequence[Statement]) -> Bound:
     """Return the values of each statement as they are sent; raise for what can't be."""
     bound: Bound = []
     for statement in statements:
+        if statement.bound is not None:
+            bound.append(statement.bound)
+            continue
         values = [encoded_value(value) for value in statement.params]
         formats = [_BINARY if type(v) is _Packed else _TEXT for v in values]
         bound.append((values, formats))
@@ -201,20 +229,30 @@ def _check(result: pq.abc.PGresult) -> None:
         raise psycopg.errors.error_from_result(result, encoding="utf-8")
 
 
-def _rows(connection: psycopg.Connection[Any], result: pq.abc.PGresult) -> list[Row]:
+def _rows(session: Session, result: pq.abc.PGresult) -> list[Row]:
     if not result.ntuples:
         return []
-    get, numbers = result.get_value, range(result.ntuples)
-    columns: list[Sequence[Any]] = []
-    for column in range(result.nfields):  # column by column: one look at the type of each
-        values = [get(row, column) for row in numbers]
-        load = _loader(connection, result.ftype(column))
-        columns.append(
-            values
-            if load is bytes
-            else [None if value is None else load(value) for value in values]
-        )
-    return list(zip(*columns, strict=True)) if columns else [()] * result.ntuples
+    if not _PLAIN.issuperset([result.ftype(column) for column in range(result.nfields)]):
+        return _other_rows(session.connection, result)
+    reader = session.reader
+    if reader is None:
+        reader = session.reader = Transformer(_Reading(session.connection, _adapters()))
+    reader.set_pgresult(result)  # psycopg reads all rows in C, where it was built so
+    rows = reader.load_rows(0, result.ntuples, tuple)
+    reader.set_pgresult(None)
+    return rows
+
+
+def _other_rows(connection: psycopg.Connection[Any], result: pq.abc.PGresult) -> list[Row]:
+    """Return rows with columns of rare types, such as arrays, each by psycopg's own reader."""
+    numbers, columns = range(result.ntuples), []
+    ours, theirs = Transformer(_Reading(connection, _adapters())), Transformer(connection)
+    for column in range(result.nfields):
+        kind = result.ftype(column)
+        load = (ours if kind in _PLAIN else theirs).get_loader(kind, _BINARY).load
+        values = [result.get_value(row, column) for row in numbers]
+        columns.append([None if value is None else load(value) for value in values])
+    return list(zip(*columns, strict=True))
 
 
 def numbered(sql: str) -> bytes:
@@ -247,14 +285,14 @@ class _Packed(bytes):
 
 def encoded_value(value: object) -> bytes | None:
     """Return a value as the server reads it: text, which the statement casts, or an array."""
-    if type(value) is int:
-        return b"%d" % value
+    if value is None or isinstance(value, bytes):
+        return value
     if isinstance(value, str):
         if "\0" in value:
             raise psycopg.DataError("text for PostgreSQL can't hold the character U+0000")
         return value.encode()
-    if value is None or isinstance(value, bytes):
-        return value
+    if type(value) is int:
+        return b"%d" % value
     if isinstance(value, list):
         return _packed(value) if value and isinstance(value[0], str | None) else _literal(value)
     if isinstance(value, datetime):
@@ -280,35 +318,53 @@ def _packed(texts: list[str | None]) -> _Packed:
     return _Packed(b"".join(parts))
 
 
-_integer: Final = partial(int.from_bytes, byteorder="big", signed=True)
+@dataclass(slots=True)
+class _Reading:
+    """What psycopg's reader of rows asks for its context."""
+
+    connection: psycopg.Connection[Any]
+    adapters: AdaptersMap
 
 
-def _moment(value: bytes) -> datetime:
-    return _EPOCH + timedelta(microseconds=int.from_bytes(value, "big", signed=True))
+class _Nothing(Loader):
+    """Reads what a function that returns void returns."""
+
+    format = _BINARY
+
+    def load(self, data: Buffer) -> None:
+        return None
 
 
-def _double(value: bytes) -> float:
-    (number,) = struct.unpack(">d", value)
-    return float(number)
+class _Unsigned(Loader):
+    """Reads the number of a transaction."""
+
+    format = _BINARY
+
+    def load(self, data: Buffer) -> int:
+        return int.from_bytes(data, "big")
 
 
-# By the object ids of PostgreSQL's pg_type, which are fixed.
-_LOADERS: Final[dict[int, Load]] = {
-    16: lambda value: value == b"\x01",
-    17: bytes,
-    20: _integer,
-    21: _integer,
-    23: _integer,
-    25: bytes,
-    701: _double,
-    1043: bytes,
-    1184: _moment,
-    2278: lambda value: None,
-    5069: lambda value: int.from_bytes(value, "big"),
+# By the object ids of PostgreSQL's pg_type, which are fixed; None for psycopg's own readers.
+_LOADERS: Final[dict[int, type[Loader] | None]] = {
+    16: None,  # truth
+    17: None,  # bytes
+    20: None,  # whole numbers
+    21: None,
+    23: None,
+    25: ByteaBinaryLoader,  # texts stay bytes
+    701: None,  # numbers
+    1043: ByteaBinaryLoader,
+    1184: None,  # moments
+    2278: _Nothing,
+    5069: _Unsigned,
 }
+_PLAIN: Final = frozenset(_LOADERS)
 
 
-def _loader(connection: psycopg.Connection[Any], oid: int) -> Load:
-    """Return what reads a type: our own readers of the common ones, else psycopg's."""
-    known = _LOADERS.get(oid)
-    return known or Transformer(connection).get_loader(oid, pq.Format.BINARY).load
+@cache
+def _adapters() -> AdaptersMap:
+    made = AdaptersMap(psycopg.adapters)
+    for oid, loader in _LOADERS.items():
+        if loader is not None:
+            made.register_loader(oid, loader)
+    return made

@@ -19,7 +19,15 @@ from healthcloud.tenancy.context import (
     Context,
     narrowed_role,
 )
-from healthcloud.tenancy.pipeline import NOT_HELD, Refused, Row, Session, Statement, run
+from healthcloud.tenancy.pipeline import (
+    NOT_HELD,
+    Refused,
+    Row,
+    Session,
+    Statement,
+    beside,
+    run,
+)
 
 Run = Callable[[Sequence[Statement], bool], list[list[Row]]]
 
@@ -153,7 +161,8 @@ class DirectEntry:
     loop: LoopRun | None = None
     """Runs a group in an event loop's thread; without it the thread's connection does."""
     companion: Statement | None = None
-    """What the first group does besides, such as the entry of a search in the trail."""
+    """What the first group does besides, such as the entry of a search in the trail: a member of a
+    WITH."""
     afterwards: list[Callable[[], object]] = field(default_factory=list)
     """What the loop does once the group has committed, in a thread of its own."""
     is_quick: bool = False
@@ -300,10 +309,19 @@ def _run_directly(
     fixed = any(statement.is_fixed for statement in statements)
     group = [entry.statement(fixed=fixed), *statements]
     if entry.companion is not None:
-        group.append(entry.companion)
+        _accompany(group, entry.companion)
         entry.companion = None
     with _counting(entry):
         return send(group, True)[1 : len(statements) + 1]
+
+
+def _accompany(group: list[Statement], companion: Statement) -> None:
+    """Let the first statement do what its companion does, or put that at the group's end."""
+    together = beside(group[1], companion)
+    if together is not None:
+        group[1] = together
+    else:
+        group.append(replace(companion, sql=f"WITH {companion.sql} SELECT", prepare=True))
 
 
 @contextmanager

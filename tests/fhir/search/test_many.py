@@ -100,10 +100,10 @@ def test_what_matched_many_is_planned_for_its_values_for_a_while(
     for module in (query, fixed_pages, service):
         monkeypatch.setattr(module, "FEW", 3)
     asked: list[str] = []
-    real = service._fetch_counted
+    real = service._fetch_few
     monkeypatch.setattr(
         service,
-        "_fetch_counted",
+        "_fetch_few",
         lambda *given: asked.append(given[0].resource_type) or real(*given),
     )
     for _ in range(2):
