@@ -21,6 +21,30 @@ ERRORS: Final[dict[str, tuple[str, str]]] = {
     "503": ("service_unavailable", "A part that the request needs is down; try again."),
 }
 
+FHIR_ERRORS: Final[dict[str, tuple[str, str]]] = {
+    **ERRORS,
+    "406": ("not_acceptable", "The server writes FHIR as JSON and XML, no other format."),
+    "410": ("gone", "The resource was deleted."),
+    "501": ("not_supported", "FHIR defines it, and this server does not do it yet."),
+}
+
+FHIR_ANSWERS: Final[dict[str, dict[str, str]]] = {
+    "GET": {
+        "200": "",
+        "202": "Answered later (`Prefer: respond-async`): ask at `Content-Location`.",
+        "304": "The version that `If-None-Match` names is current.",
+    },
+    "POST": {
+        "200": "",
+        "201": "The resource was created.",
+        "202": "Answered later (`Prefer: respond-async`): ask at `Content-Location`.",
+    },
+    "PUT": {"200": "The resource was updated.", "201": "The resource was created."},
+    "PATCH": {"200": "The resource was patched."},
+    "DELETE": {"200": "", "202": "The job was canceled.", "204": "The resource is gone."},
+}
+"""What FHIR routes may answer, by method; an empty text stands for what the route returns."""
+
 HEADERS: Final = (
     "HealthCloud-Organization-Id",
     "HealthCloud-Project-Id",
@@ -193,7 +217,7 @@ def _fhir_error_response(status: str) -> dict[str, Any]:
     media = {"schema": {"$ref": "#/components/schemas/OperationOutcome"}}
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
     return {
-        "description": ERRORS[status][1],
+        "description": FHIR_ERRORS[status][1],
         "headers": headers,
         "content": {"application/fhir+json": media},
     }
@@ -208,7 +232,7 @@ COMPONENTS: Final[dict[str, dict[str, Any]]] = {
     },
     "responses": {
         **{f"Error{status}": _error_response(status) for status in ERRORS},
-        **{f"FhirError{status}": _fhir_error_response(status) for status in ERRORS},
+        **{f"FhirError{status}": _fhir_error_response(status) for status in FHIR_ERRORS},
     },
     "securitySchemes": {
         "ApiKey": {

@@ -3,6 +3,7 @@
 A view that says nothing gets a JSON object as body and answer; `extend_schema` says more.
 """
 
+import copy
 import functools
 import re
 from collections.abc import Mapping
@@ -16,7 +17,16 @@ from drf_spectacular.plumbing import ComponentRegistry
 from drf_spectacular.types import OpenApiTypes
 from rest_framework.serializers import Serializer
 
-from healthcloud.api.components import COMPONENTS, ERRORS, EXAMPLES, HEADERS, INTRODUCTION, TAGS
+from healthcloud.api.components import (
+    COMPONENTS,
+    ERRORS,
+    EXAMPLES,
+    FHIR_ANSWERS,
+    FHIR_ERRORS,
+    HEADERS,
+    INTRODUCTION,
+    TAGS,
+)
 from healthcloud.api.renderers import dump_json
 
 Schema = dict[str, Any]
@@ -105,12 +115,24 @@ class PlatformSchema(AutoSchema):
 
     def _complete_answers(self, operation: Schema) -> None:
         answers = operation["responses"]
+        is_fhir = not self._reads_json()
+        if is_fhir:
+            self._add_fhir_answers(answers)
         for status, answer in answers.items():
             if _SUCCESS.fullmatch(status):
                 self._complete_success(answer)
-        family = "Error" if self._reads_json() else "FhirError"
-        for status in ERRORS:
+        family = "FhirError" if is_fhir else "Error"
+        for status in FHIR_ERRORS if is_fhir else ERRORS:
             answers.setdefault(status, {"$ref": f"#/components/responses/{family}{status}"})
+
+    def _add_fhir_answers(self, answers: Schema) -> None:
+        """Add what the interactions of FHIR may answer beside what the view declares."""
+        declared = next((a for a in answers.values() if "content" in a), {"description": ""})
+        for status, text in FHIR_ANSWERS.get(self.method, {}).items():
+            if status in {"204", "304"}:
+                answers.setdefault(status, {"description": text})
+            elif status not in answers:
+                answers[status] = {**copy.deepcopy(declared), "description": text}
 
     def _complete_success(self, answer: Schema) -> None:
         names = dict.fromkeys([*HEADERS, *answer.get("headers", {})])
@@ -168,6 +190,7 @@ def build() -> Schema:
     """Return the OpenAPI document as a tree."""
     generator = SchemaGenerator()  # type: ignore[no-untyped-call]  # spectacular's is untyped
     tree = cast("Schema", generator.get_schema(request=None, public=True))  # type: ignore[no-untyped-call]
+    _simplify(tree)
     components = tree.setdefault("components", {})
     for kind, entries in COMPONENTS.items():
         components.setdefault(kind, {}).update(cast("Mapping[str, object]", entries))
@@ -181,6 +204,18 @@ def build() -> Schema:
     tree["tags"] = [{"name": tag, "description": TAGS.get(tag, "")} for tag in ordered]
     tree["info"]["description"] = INTRODUCTION
     return tree
+
+
+def _simplify(node: object) -> None:
+    """Write anything or null as anything: of the two null would be both, and so neither."""
+    if isinstance(node, list):
+        for item in node:
+            _simplify(item)
+    elif isinstance(node, dict):
+        if node.get("oneOf") == [{}, {"type": "null"}]:
+            del node["oneOf"]
+        for value in node.values():
+            _simplify(value)
 
 
 def openapi(request: HttpRequest) -> HttpResponse:

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -166,7 +167,7 @@ class RerunRun(PlatformView):
     required_scopes: ClassVar = {"POST": "workflows:run"}
     addressed_row: ClassVar = ("run_id", Run)
 
-    @extend_schema(request=RerunBody)
+    @extend_schema(request=RerunBody, responses={202: OpenApiTypes.OBJECT})
     def post(self, request: Request, run_id: str) -> Response:
         """Start a new run of the workflow, with the same input or an edited one."""
         data: dict[str, Any] = self.validated(RerunBody)
@@ -194,7 +195,7 @@ class RetryRun(PlatformView):
     required_scopes: ClassVar = {"POST": "workflows:run"}
     addressed_row: ClassVar = ("run_id", Run)
 
-    @extend_schema(request=RetryBody)
+    @extend_schema(request=RetryBody, responses={202: OpenApiTypes.OBJECT})
     def post(self, request: Request, run_id: str) -> Response:
         """Repeat the failed step, or `from_step` and all after it; finished ones are reused.
 
@@ -211,7 +212,7 @@ class ResumeRun(PlatformView):
     required_scopes: ClassVar = {"POST": "workflows:run"}
     addressed_row: ClassVar = ("run_id", Run)
 
-    @extend_schema(request=None)
+    @extend_schema(request=None, responses={202: OpenApiTypes.OBJECT})
     def post(self, request: Request, run_id: str) -> Response:
         """Let a run that waits for a time go on now."""
         run = runs.resume(run_id=run_id, actor=self.actor, now=self.now)
@@ -224,7 +225,7 @@ class SignalRun(PlatformView):
     required_scopes: ClassVar = {"POST": "workflows:run"}
     addressed_row: ClassVar = ("run_id", Run)
 
-    @extend_schema(request=SignalBody)
+    @extend_schema(request=SignalBody, responses={202: OpenApiTypes.OBJECT})
     def post(self, request: Request, run_id: str) -> Response:
         """Send a named message to a run."""
         data: dict[str, Any] = self.validated(SignalBody)

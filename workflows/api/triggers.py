@@ -55,7 +55,7 @@ class Hook(PlatformView):
     own_transaction = frozenset({"POST"})
     idempotent = NO_METHODS
 
-    @extend_schema(request=OpenApiTypes.OBJECT)
+    @extend_schema(request=OpenApiTypes.OBJECT, responses={202: OpenApiTypes.OBJECT})
     def post(self, request: Request, environment_id: str, trigger_id: str) -> Response:
         """Start a run: 202. Sign as Standard Webhooks do, or send `Authorization: Bearer`."""
         run = hooks.receive(

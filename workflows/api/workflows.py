@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -33,7 +34,7 @@ class Workflows(PlatformView):
         """List workflows, newest first."""
         return Response(paginate(queries.workflows(), request, serialize=represent.workflow))
 
-    @extend_schema(request=DefinitionBody)
+    @extend_schema(request=DefinitionBody, responses={201: OpenApiTypes.OBJECT})
     def post(self, request: Request) -> Response:
         """Create a workflow; the body is its definition. `publish: true` makes it version 1."""
         created = services.create_workflow(
@@ -75,6 +76,7 @@ class WorkflowDetail(PlatformView):
         )
         return Response(represent.workflow_detail(saved))
 
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def delete(self, request: Request, slug: str) -> Response:
         """Delete a workflow; its runs stay."""
         services.delete_workflow(slug=slug, actor=self.actor, now=self.now)
@@ -166,7 +168,7 @@ class FromTemplate(PlatformView):
 
     required_scopes: ClassVar = {"POST": "workflows:write"}
 
-    @extend_schema(request=TemplateBody)
+    @extend_schema(request=TemplateBody, responses={201: OpenApiTypes.OBJECT})
     def post(self, request: Request, template_id: str) -> Response:
         """Create a workflow from a template and the answers to its questions."""
         data: dict[str, Any] = self.validated(TemplateBody)
@@ -220,7 +222,7 @@ class Import(PlatformView):
 
     required_scopes: ClassVar = {"POST": "workflows:write"}
 
-    @extend_schema(request=DefinitionBody)
+    @extend_schema(request=DefinitionBody, responses={201: OpenApiTypes.OBJECT})
     def post(self, request: Request) -> Response:
         """Create the workflow, or replace the draft of the one with the same slug.
 

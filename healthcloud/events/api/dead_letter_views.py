@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -51,6 +52,7 @@ class DeadLetterView(PlatformView):
         """Return a dead letter."""
         return Response(dead_letters.as_dict(dead_letters.find(letter_id), self.scope))
 
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def delete(self, request: Request, letter_id: int) -> Response:
         """Throw the work away for good."""
         dead_letters.discard(letter_id=letter_id, actor=self.actor, now=self.now)
@@ -63,7 +65,7 @@ class ReplayView(PlatformView):
     required_scopes = {"POST": _SCOPE}
     project_required = NO_METHODS
 
-    @extend_schema(request=None)
+    @extend_schema(request=None, responses={202: OpenApiTypes.OBJECT})
     def post(self, request: Request, letter_id: int) -> Response:
         """Make the work due again, with all its attempts."""
         letter = dead_letters.replay(letter_id=letter_id, actor=self.actor, now=self.now)

@@ -3,6 +3,7 @@
 from typing import Final
 
 from django.utils.dateparse import parse_datetime
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -82,7 +83,7 @@ class StreamTicketView(PlatformView):
     required_scopes = {"POST": "events:read"}
     project_required = NO_METHODS
 
-    @extend_schema(request=None)
+    @extend_schema(request=None, responses={201: OpenApiTypes.OBJECT})
     def post(self, request: Request) -> Response:
         """Issue a ticket; put it into the URL as `?ticket=…`."""
         ticket = tickets.issue(self.principal, self.scope, now=self.now)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final, cast
 
 from django.db.models import QuerySet
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -41,7 +42,7 @@ class WebhookListView(PlatformView):
         """List webhooks, newest first."""
         return Response(paginate(Webhook.objects.all(), request, serialize=self._serialize))
 
-    @extend_schema(request=WebhookBody)
+    @extend_schema(request=WebhookBody, responses={201: OpenApiTypes.OBJECT})
     def post(self, request: Request) -> Response:
         """Create a webhook; the answer is the only one that holds its `secret`."""
         body = self.validated(WebhookBody)
@@ -81,6 +82,7 @@ class WebhookView(PlatformView):
         )
         return Response(webhook_as_dict(webhook, self.scope))
 
+    @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def delete(self, request: Request, webhook_id: str) -> Response:
         """Delete a webhook and its deliveries."""
         webhooks.delete_webhook(webhook_id=webhook_id, actor=self.actor, now=self.now)
@@ -117,7 +119,7 @@ class WebhookTestView(DeliveryAnswer):
 
     required_scopes = {"POST": _SCOPE}
 
-    @extend_schema(request=None)
+    @extend_schema(request=None, responses={202: OpenApiTypes.OBJECT})
     def post(self, request: Request, webhook_id: str) -> Response:
         """Send a `webhook.test` event to this webhook."""
         delivery = webhooks.send_test(webhook_id=webhook_id, actor=self.actor, now=self.now)
@@ -163,7 +165,7 @@ class RedeliverView(DeliveryAnswer):
 
     required_scopes = {"POST": _SCOPE}
 
-    @extend_schema(request=None)
+    @extend_schema(request=None, responses={202: OpenApiTypes.OBJECT})
     def post(self, request: Request, webhook_id: str, delivery_id: str) -> Response:
         """Send the event of a delivery again, with the same `webhook-id`."""
         delivery = webhooks.redeliver(
@@ -178,7 +180,7 @@ class RecoverView(PlatformView):
     required_scopes = {"POST": _SCOPE}
     project_required = NO_METHODS
 
-    @extend_schema(request=RecoverBody)
+    @extend_schema(request=RecoverBody, responses={202: OpenApiTypes.OBJECT})
     def post(self, request: Request, webhook_id: str) -> Response:
         """Send again all failed deliveries since a time."""
         since = cast(datetime, self.validated(RecoverBody)["since"])

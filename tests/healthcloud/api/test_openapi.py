@@ -1,17 +1,22 @@
 """The OpenAPI document: valid, without warnings, the scope and the errors in every answer."""
 
 import contextlib
+import inspect
 import json
+import re
 import threading
 
 import pytest
 from django.test import Client
 from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import EndpointEnumerator
 from openapi_spec_validator import validate
 
 from healthcloud.api import openapi
 from healthcloud.api.openapi import build
 from healthcloud.api.renderers import dump_json
+
+STATUS = re.compile(r"status=(2\d\d)")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,40 @@ def test_every_success_carries_the_scope_in_body_and_headers(tree: dict[str, obj
             schema = answer.get("content", {}).get("application/json", {}).get("schema")
             if schema is not None:
                 assert {"$ref": "#/components/schemas/ScopeMetadata"} in schema["allOf"]
+
+
+def test_every_status_that_a_view_answers_is_documented(tree: dict[str, object]) -> None:
+    missing = []
+    for path, _, method, view in EndpointEnumerator().get_api_endpoints():
+        operation = tree["paths"].get(path, {}).get(method.lower())
+        handler = getattr(view.cls, method.lower(), None)
+        if operation is None or handler is None:
+            continue
+        source = inspect.getsource(inspect.unwrap(handler))
+        answered = set(STATUS.findall(source)) if "status" in source else {"200"}
+        if answered - set(operation["responses"]):
+            missing.append((method, path, answered))
+    assert missing == []
+
+
+def test_addresses_are_those_that_are_called(tree: dict[str, object]) -> None:
+    assert [path for path in tree["paths"] if set(path) & set("\\^?()")] == []
+    assert "/v1/fhir/{resource_type}/{id}/$meta-add" in tree["paths"]
+
+
+def test_fhir_routes_tell_of_what_fhir_answers(tree: dict[str, object]) -> None:
+    said = {
+        method: set(operation["responses"])
+        for method, operation in tree["paths"]["/v1/fhir/{resource_type}/{id}"].items()
+    }
+    assert {"200", "304", "406", "410"} <= said["get"]
+    assert {"200", "201", "412"} <= said["put"]
+    assert {"204", "410"} <= said["delete"]
+    assert "202" in tree["paths"]["/v1/fhir/$export"]["get"]["responses"]
+
+
+def test_nothing_and_anything_is_no_choice(tree: dict[str, object]) -> None:
+    assert '"oneOf":[{},{"type":"null"}]' not in dump_json(tree).decode()
 
 
 def test_the_mission_requests_are_the_examples(tree: dict[str, object]) -> None:
