@@ -41,6 +41,7 @@ ALL_QUEUES = tuple(Queue.values)
 _LAST_REQUESTS = timedelta(seconds=20)  # what a request to a receiver may take, and some more
 _leaving = threading.Event()  # set when this process is told to stop
 _STINT = 20  # pieces of one queue before the next has its turn
+_STINT_SECONDS = 0.5  # the same in time: pieces may be long
 _served: dict[str, str] = {}  # queue → the tenant that this process served last
 
 
@@ -66,7 +67,7 @@ def drain(
     lookout = Lookout(queues, {queue: own[queue] for queue in queues if queue in own})
     with Heartbeat(terms.lease, look_out=lookout.look if beside else None) as heartbeat:
         until = time.monotonic() + seconds
-        shift = _Shift(terms, heartbeat, lookout, limit, until, stopping)
+        shift = _Shift(queues, terms, heartbeat, lookout, limit, until, stopping)
         shift.work_off(queues)
         if linger:
             with wake.Watch(queues) as watch:
@@ -163,6 +164,7 @@ class _Shift:
 
     def __init__(
         self,
+        queues: Sequence[str],
         terms: Terms,
         heartbeat: Heartbeat,
         lookout: Lookout,
@@ -170,6 +172,7 @@ class _Shift:
         until: float,
         stopping: Callable[[], bool],
     ) -> None:
+        self.queues = queues
         self.terms = terms
         self.heartbeat = heartbeat
         self.limit = limit
@@ -184,14 +187,18 @@ class _Shift:
         return self.done >= self.limit or time.monotonic() >= self.until
 
     def work_off(self, queues: Sequence[str]) -> None:
-        """Do what is due, some of each queue in turn, until nothing is."""
-        aside = [self.hands[queue] for queue in queues if queue in self.hands]
-        busy = [queue for queue in queues if queue not in self.hands]
-        while busy or aside:
-            for hand in aside:
-                hand.call()
-            busy = [queue for queue in busy if self._stint(queue)]
-            aside = aside if busy else []
+        """Do what is due, some of each queue in turn, until nothing is.
+
+        While one of them has more, all that this worker serves have their turn: a backlog of one
+        queue holds up none of the others, of which a dead worker may have left something.
+        """
+        while queues:
+            for queue in queues:
+                if queue in self.hands:
+                    self.hands[queue].call()
+            busy = [queue for queue in queues if queue not in self.hands]
+            more = [queue for queue in busy if self._stint(queue)]
+            queues = queries.due_among(self.queues) if more else []
 
     def listen(self, watch: wake.Watch, linger: float) -> None:
         """Do what we are called for, until for a while nobody calls."""
@@ -208,9 +215,12 @@ class _Shift:
 
     def _stint(self, queue: str) -> bool:
         """Do some of one queue; return whether there is more."""
+        until = time.monotonic() + _STINT_SECONDS
         for _ in range(_STINT):
             if self._ends():
                 return False
+            if time.monotonic() >= until:
+                return True
             work = _claim([queue], self.terms, self.aside)
             if work is None:
                 return False

@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from django.db import IntegrityError, transaction
 
@@ -10,11 +11,15 @@ from healthcloud import secrets
 from healthcloud.actors import Actor
 from healthcloud.errors import Conflict, NotFound
 from healthcloud.identifiers import slugify
+from healthcloud.ledger.models import Queue
+from healthcloud.ledger.services import enqueue
 from healthcloud.organizations.models import Environment, Membership, Organization, Role, User
 from healthcloud.organizations.services.announce import Change, announce, environments_of
 from healthcloud.tenancy.provisioning import create_tenant, drop_tenant, reset_tenant
 from healthcloud.tenancy.scope import public_scope
 
+LOOK_AFTER_KIND: Final = "organization.look_after"
+_LOOK_AFTER: Final = timedelta(minutes=5)  # what no creation takes
 _SLUG_ATTEMPTS = 50
 
 
@@ -38,7 +43,8 @@ def create_organization(
     """Create an organization with sandbox and production, and make `owner` its owner.
 
     The tenants' schemas are made on the owner's connection, each in a transaction of its own; if
-    one fails, schemas and rows are taken back. Raises SlugTaken for a slug that was asked for.
+    one fails, schemas and rows are taken back. A process that dies in between leaves that to due
+    work, which is asked for with the rows. Raises SlugTaken for a slug that was asked for.
     """
     with public_scope():
         organization = _insert(name=name, slug=slug, plan=plan)
@@ -50,6 +56,13 @@ def create_organization(
         ]
         if owner is not None:
             Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
+        enqueue(
+            scope=environments[0].scope(),
+            kind=LOOK_AFTER_KIND,
+            ref=organization.id,
+            queue=Queue.BULK,
+            due_at=now + _LOOK_AFTER,
+        )
     try:
         for environment in environments:
             create_tenant(environment)
@@ -76,9 +89,9 @@ def _open(
     organization: Organization, environments: list[Environment], *, actor: Actor, now: datetime
 ) -> None:
     with public_scope():
-        Environment.objects.filter(organization=organization).update(
-            status=Environment.Status.ACTIVE
-        )
+        rows = Environment.objects.filter(organization=organization)
+        if rows.update(status=Environment.Status.ACTIVE) != len(environments):
+            raise Conflict("Creating the organization took too long. Create it again.")
     for environment in environments:
         environment.status = Environment.Status.ACTIVE
     change = Change(
@@ -89,6 +102,18 @@ def _open(
         payload={"organization_id": organization.id, "slug": organization.slug},
     )
     announce(change, environments=environments, actor=actor, now=now)
+
+
+def take_back_abandoned(*, organization_id: str) -> bool:
+    """Take back an organization whose creation was broken off; return whether it was one."""
+    with public_scope():
+        organization = Organization.objects.filter(pk=organization_id).first()
+        environments = list(Environment.objects.filter(organization_id=organization_id))
+    begun = [e for e in environments if e.status == Environment.Status.PROVISIONING]
+    if organization is None or len(begun) != len(environments):
+        return False
+    _take_back(organization, environments)
+    return True
 
 
 def _take_back(organization: Organization, environments: list[Environment]) -> None:

@@ -275,6 +275,26 @@ def test_a_broker_that_is_down_is_logged_and_not_asked_again_at_once(
         assert app.send_task.call_count == 1
 
 
+def test_a_backlog_of_one_queue_does_not_hold_up_what_comes_in_another(
+    riverside_scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def handle(work: ClaimedWork) -> Done:
+        if not done:  # when `control` has been looked into already
+            enqueue(scope=riverside_scope, kind="test.first", ref="urgent", queue="control")
+        done.append(work.ref)
+        return Done()
+
+    for kind, queue in (("test.first", "control"), ("test.many", "steps")):
+        registration = handlers.Registration(kind, queue, handle)
+        monkeypatch.setitem(handlers._registry, kind, registration)
+    for number in range(50):
+        enqueue(scope=riverside_scope, kind="test.many", ref=str(number), queue="steps")
+    assert worker.drain(["control", "steps"], limit=100) == 51
+    assert done.index("urgent") <= 20
+
+
 def test_the_doorbell_carries_the_name_of_the_queue_only(
     riverside_scope: Scope,
     handler: Scripted,

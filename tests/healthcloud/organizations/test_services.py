@@ -7,6 +7,7 @@ import pytest
 from healthcloud.actors import SYSTEM, Actor
 from healthcloud.audit.models import AuditEvent
 from healthcloud.errors import Conflict, Forbidden, NotFound, ValidationFailed
+from healthcloud.ledger.worker import run_until_idle
 from healthcloud.organizations import services
 from healthcloud.organizations.access import scope_for
 from healthcloud.organizations.models import Environment, Membership, Organization, User
@@ -37,6 +38,36 @@ def test_an_organization_whose_tenant_can_not_be_made_leaves_nothing(
     assert set(made) <= set(dropped)
     assert not Organization.objects.filter(name="Broken").exists()
     assert Membership.objects.filter(user=charlie).count() == 1
+
+
+def test_an_organization_whose_creation_was_broken_off_is_taken_back(
+    charlie: User, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[str] = []
+
+    def die(environment: Environment) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(organizations, "create_tenant", die)
+    monkeypatch.setattr(organizations, "_take_back", lambda organization, environments: None)
+    with pytest.raises(SystemExit):
+        services.create_organization(name="Broken", owner=charlie, actor=SYSTEM, now=now)
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        organizations, "drop_tenant", lambda environment: dropped.append(environment.schema_name)
+    )
+    left = Organization.objects.get(name="Broken")
+    schemas = [e.schema_name for e in Environment.objects.filter(organization=left)]
+    run_until_idle(["bulk"], ahead=timedelta(days=3650))
+    assert sorted(dropped) == sorted(schemas)
+    assert not Organization.objects.filter(name="Broken").exists()
+    assert Membership.objects.filter(user=charlie).count() == 1
+
+
+def test_an_organization_that_is_there_is_left_alone() -> None:
+    assert not organizations.take_back_abandoned(organization_id="org_riverside")
+    assert not organizations.take_back_abandoned(organization_id="org_nobody")
+    assert Environment.objects.filter(organization="org_riverside").count() == 2
 
 
 def test_two_organizations_of_one_name_get_different_slugs(
