@@ -422,9 +422,13 @@ class Carrier:
                 after()
             self.sitting.commit()
         except DatabaseError as error:
-            apart = Apart() if self.sitting.unsettled else error
+            several = self.sitting.unsettled
             self.sitting.undo(error)
-            raise (self.whose_it_is() if in_other_hands(error) else apart) from error
+            if in_other_hands(error):
+                raise self.whose_it_is() from error
+            if several:
+                raise Apart from error
+            raise
         self.journal.written_down()
         self.closing = False
 

@@ -2,9 +2,10 @@
 
 A run of steps that are data or rows of our own needs no worker: it is decided in memory, and
 committed whole, its steps, its events and its end together with its start. Nobody can see it half
-done, and a process that dies before the commit leaves nothing of it. What turns out to be more
-than that (an error that a worker would treat, too much data, too long) is handed over: nothing
-was written, so the run is queued as any other and a worker begins it afresh.
+done, and a process that dies before the commit leaves nothing of it. Steps that read and write
+resources do so in the transaction of the start. What turns out to be more than that (an error
+that a worker would treat, too much data, too long) is handed over: nothing was written, or it was
+undone, so the run is queued as any other and a worker begins it afresh.
 """
 
 import time
@@ -17,6 +18,7 @@ from django.utils import timezone
 from healthcloud.events.models import Event
 from healthcloud.ledger.handlers import ClaimedWork, Lease, Outcome, Settled
 from healthcloud.tenancy.scope import active_scope
+from workflows import tracing
 from workflows.carrier import Carrier
 from workflows.definition import Definition
 from workflows.due import WORK_KIND
@@ -24,16 +26,17 @@ from workflows.ending import actor_of
 from workflows.engine import Action, Execute, Json, Record, State, StepError
 from workflows.journal import Journal
 from workflows.lanes import Holder
-from workflows.models import Lane, LaneStatus, Run, RunStatus, StepRun
-from workflows.published import Published, note_quick, note_slow
+from workflows.models import Lane, LaneStatus, Run, RunStatus, StepRun, StepStatus
+from workflows.published import OWN, Published, note_quick, note_slow
 from workflows.sitting import Sitting
 from workflows.step_rows import as_json
-from workflows.steps import effect_of
-from workflows.steps.registry import Tells
+from workflows.steps import Outside, effect_of
+from workflows.steps.registry import Tells, Waits, holds_nothing
 from workflows.stored import INLINE_BYTES
 from workflows.telling import ending
 
 SECONDS: Final = 0.1  # of computing, after which a worker may do it
+_PASSED: Final = 1.0  # seconds, waits for the database and for other threads included
 
 
 class HandOver(Exception):
@@ -68,19 +71,32 @@ def carry(run: Run, found: Published, now: datetime) -> Carried | None:
     """Carry a run that is not written to its end; return None, the run unchanged, if that fails."""
     if not found.is_quick:
         return None
-    scope = active_scope()
-    journal = Journal(Holder(run), actor_of(run))
-    lease = Patience(until=time.thread_time() + SECONDS)
-    work = ClaimedWork(0, scope, WORK_KIND, run.id, 0, 1, now, lease=lease)
-    desk = Desk(work, journal, journal.state(scope, now), found.version.definition)
     try:
-        desk.go()
+        carried = _carried(Desk, run, found, now)
     except TooSlow:
         note_slow(found)
         return None
     except HandOver:
         return None
     note_quick(found)
+    return carried
+
+
+def carry_own(run: Run, found: Published, now: datetime) -> Carried:
+    """Carry a run with steps of our own rows to its end, in the caller's transaction.
+
+    Raises HandOver, after which the caller undoes all of that transaction.
+    """
+    return _carried(OwnDesk, run, found, now)
+
+
+def _carried(kind: "type[Desk]", run: Run, found: Published, now: datetime) -> Carried:
+    scope = active_scope()
+    journal = Journal(Holder(run), actor_of(run))
+    lease = Patience(until=time.thread_time() + SECONDS)
+    work = ClaimedWork(0, scope, WORK_KIND, run.id, 0, 1, now, lease=lease)
+    desk = kind(work, journal, journal.state(scope, now), found.version.definition)
+    desk.go()
     return desk.carried
 
 
@@ -138,6 +154,39 @@ class Desk(Carrier):
         lane.status, lane.output = LaneStatus.SUCCEEDED, output
         lane.started_at, lane.finished_at = self.began, self.clock()
         lane.size = self.journal.written
+
+
+class OwnDesk(Desk):
+    """Carries in the transaction of the start, in which steps read and write our own rows.
+
+    An effect that others may have to wait for is the last one, as it is in a worker's transaction.
+    """
+
+    holds = False
+
+    def execute(self, action: Execute) -> Outcome | None:
+        """Do an effect of our own rows; a worker does all else."""
+        effect = effect_of(action.step.kind)
+        if action.step.kind not in OWN:
+            return super().execute(action)
+        assert not isinstance(effect, Outside | Waits | Tells)
+        if self.holds:
+            raise HandOver
+        if (self.clock() - self.began).total_seconds() > _PASSED:
+            raise TooSlow
+        call = self.call(action)
+        row = self.begin(action, call)
+        with tracing.step(self.run, action, call.now):
+            try:
+                output = effect(call)
+            except Exception as error:
+                raise HandOver from error  # a worker treats it as the step says
+        if self.journal.measured(output):
+            raise HandOver
+        self.holds = not holds_nothing(action.step.kind, call.arguments)
+        self.journal.end(row, StepStatus.SUCCEEDED, self.clock(), output=output)
+        self.note(action.key, "succeeded", action.attempt, output=output)
+        return None
 
 
 def _is_large(row: StepRun) -> bool:

@@ -335,11 +335,15 @@ class Journal:
         began = (run if lane is None else lane).started_at or now
         if lane is None:
             known = (run.id, run.token, run.restarts, list(FINAL))
-            send_later(step_rows.FENCE, [self.token, self.written, began, *end, *known])
+            send_later(
+                step_rows.FENCE, [self.token, self.written, began, *end, *known], prepare=True
+            )
         else:
             over = list(LANE_FINAL)
             known = (lane.id, lane.token, over)  # type: ignore[assignment]  # one column less
-            send_later(step_rows.FENCE_LANE, [self.token, self.written, began, *end, *known])
+            send_later(
+                step_rows.FENCE_LANE, [self.token, self.written, began, *end, *known], prepare=True
+            )
 
     def _use_up(self) -> None:
         """Mark signals as taken and tasks as expired."""

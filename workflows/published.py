@@ -23,6 +23,9 @@ from workflows.queries import NotPublished, VersionNotFound, WorkflowNotFound
 
 # What is nothing but data, or rows that commit with the run: all that a run in place may do.
 PLAIN: Final = frozenset({"transform", "decision", "fail", "stop", "emit"})
+# What changes no more than rows of our own either, but reads and writes in between.
+OWN: Final = frozenset({"fhir_read", "fhir_search", "fhir_create", "fhir_update", "fhir_patch"})
+_OWN_STEPS: Final = 12
 _REMEMBERED: Final = 1000
 _SLOW_SECONDS: Final = 60.0
 _STRIKES: Final = 3  # in a row: once may be the collector of garbage, or a first parse
@@ -54,12 +57,13 @@ class Version:
     """What is in a published version, which never changes.
 
     `definition` is None where it can't be read any more. `is_plain` when a run of it needs
-    nobody but who starts it.
+    nobody but who starts it, `is_own` when it needs the database in between, too.
     """
 
     input_schema: dict[str, Any]
     definition: Definition | None
     is_plain: bool
+    is_own: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,16 @@ class Published:
     @property
     def is_quick(self) -> bool:
         """Return whether a run may be carried where it is started, before it is written."""
-        return self.version.is_plain and time.monotonic() >= _slow_until.get(self.version_id, 0.0)
+        return self.version.is_plain and self._is_fast
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether a run may be carried where it is started, in the transaction of that."""
+        return self.version.is_own and self._is_fast
+
+    @property
+    def _is_fast(self) -> bool:
+        return time.monotonic() >= _slow_until.get(self.version_id, 0.0)
 
 
 _remembered: dict[tuple[str, str, str], Published] = {}
@@ -150,7 +163,8 @@ def version_of(schema: str, version_id: str) -> Version:
     source = WorkflowVersion.objects.get(id=version_id).definition
     definition = parse(source).definition
     is_plain = definition is not None and _is_plain(definition)
-    return Version(source.get("input_schema") or {}, definition, is_plain)
+    is_own = definition is not None and not is_plain and _is_own(definition)
+    return Version(source.get("input_schema") or {}, definition, is_plain, is_own)
 
 
 def longest(version_id: str) -> timedelta | None:
@@ -172,6 +186,15 @@ def _longest(version: Version, plan: str) -> timedelta | None:
 def _is_plain(definition: Definition) -> bool:
     """Return whether nothing in a definition waits, calls, is limited, kept or forgotten."""
     return definition.limits == NO_LIMITS and are_plain(definition.all)
+
+
+def _is_own(definition: Definition) -> bool:
+    """Return whether a definition is a few steps of our own rows, besides what is plain."""
+    own = [step for step in definition.all if step.kind in OWN]
+    others = [step for step in definition.all if step.kind not in OWN]
+    if definition.limits != NO_LIMITS or len(own) > _OWN_STEPS or not are_plain(others):
+        return False
+    return not any(step.sensitive or step.cache is not None for step in own)
 
 
 def are_plain(steps: Iterable[Step]) -> bool:

@@ -8,6 +8,7 @@ from assets.models import DeploymentLog
 from assets.queries import log_lines_of_run
 from healthcloud.errors import Conflict, NotFound
 from healthcloud.tenancy.scope import active_project
+from workflows import run_rows
 from workflows.comparing import compare
 from workflows.models import Run, StepRun, StoredValue, Task, Workflow, WorkflowVersion
 
@@ -102,7 +103,7 @@ def runs() -> QuerySet[Run]:
 
 def run(run_id: str) -> Run:
     """Return a run; raise RunNotFound."""
-    found = runs().filter(id=run_id).first()
+    found = run_rows.find(run_id)
     if found is None:
         raise RunNotFound(run_id)
     return found

@@ -1,8 +1,12 @@
-"""The row of a run that begins, as statements for one group."""
+"""The row of a run: how it begins, as statements for one group, and how it is found by its id."""
 
-from typing import Final
+import json
+from typing import Any, Final
+
+from django.db import connection
 
 from healthcloud.tenancy.pipeline import Statement
+from healthcloud.tenancy.scope import execute
 from workflows.models import Run
 from workflows.step_rows import as_json
 
@@ -19,6 +23,24 @@ _HELD: Final = """
 WITH placed AS ({}) SELECT public.must_hold((SELECT count(*) FROM placed))"""
 _ONCE: Final = """
 ON CONFLICT (workflow_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"""
+_FIELDS: Final = tuple(field.attname for field in Run._meta.concrete_fields)
+_JSON: Final = frozenset({"trigger", "input", "output", "error", "actor", "metadata"})
+_COLUMNS: Final = ", ".join(f"{name}::text" if name in _JSON else name for name in _FIELDS)
+_FIND: Final = "SELECT {} FROM workflows_run WHERE id = %s"
+
+
+def find(run_id: str) -> Run | None:
+    """Return a run by its id, in the round trip that begins the transaction and with one plan."""
+    for row in execute([Statement(_FIND.format(_COLUMNS), (run_id,), prepare=True)])[0]:
+        values = [_value(*named) for named in zip(_FIELDS, row, strict=True)]
+        return Run.from_db(connection.alias, _FIELDS, values)
+    return None
+
+
+def _value(name: str, value: Any) -> Any:  # noqa: ANN401  # a column's
+    if not isinstance(value, bytes):
+        return value
+    return json.loads(value) if name in _JSON else value.decode()
 
 
 def inserting(run: Run, source: Statement) -> Statement:

@@ -6,11 +6,12 @@ worker has to do is asked for in the same transaction, so an accepted run is nev
 
 import json
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from healthcloud.actors import Actor
 from healthcloud.audit.services import ask_for_chain_after_commit, entry, record
@@ -19,14 +20,20 @@ from healthcloud.events.services import announce_after_commit, compose, recordin
 from healthcloud.ledger.doorbell import ring_after_commit
 from healthcloud.ledger.models import Queue
 from healthcloud.tenancy.pipeline import Refused, Statement
-from healthcloud.tenancy.scope import active_project, execute, is_direct
+from healthcloud.tenancy.scope import (
+    active_project,
+    active_scope,
+    execute,
+    in_transaction,
+    is_direct,
+)
 from workflows import published, queries, run_rows, step_rows
 from workflows.admission import TooManyRuns, admit
 from workflows.deciding import InvalidDecision, NotTheirDecision, TaskIsDecided, decide_task
 from workflows.definition import NO_LIMITS
 from workflows.due import ask_all, ask_for, asking_for
 from workflows.ending import cancel_run
-from workflows.in_place import Carried, carry
+from workflows.in_place import Carried, HandOver, carry, carry_own
 from workflows.inputs import violations
 from workflows.models import Run, Signal, StepRun, StepStatus
 from workflows.published import Published
@@ -161,18 +168,40 @@ def start(
         deadline_at=None if found.longest is None else now + found.longest,
         created_at=now,
     )
+    source = published.still(found)
+    if in_place and found.is_own and (over := _carry_own(run, found, source, actor, now)):
+        return over
     carried = carry(run, found, now) if in_place else None
-    if not _write(run, found, actor, now, carried or Carried()):
+    if not _write(run, found, source, actor, now, carried or Carried()):
         return Run.objects.get(workflow=run.workflow_id, idempotency_key=run.idempotency_key)
     for replaced in admission.replaced:
         cancel(run_id=replaced, actor=actor, now=now)
     return run
 
 
-def _write(run: Run, found: Published, actor: Actor, now: datetime, carried: Carried) -> bool:
+def _carry_own(
+    run: Run, found: Published, source: Statement, actor: Actor, now: datetime
+) -> Run | None:
+    """Carry a run of steps of our own rows to its end and write it; None, nothing done, if not."""
+    if run.idempotency_key is not None or active_scope().sight:
+        return None
+    over = copy(run)
+    try:
+        with in_transaction():
+            _write(over, found, source, actor, now, carry_own(over, found, now))
+    except (HandOver, DatabaseError):
+        published.note_slow(found)
+        return None
+    published.note_quick(found)
+    return over
+
+
+def _write(
+    run: Run, found: Published, source: Statement, actor: Actor, now: datetime, carried: Carried
+) -> bool:
     """Write a run with all that belongs to its start; False if its key was used before."""
     if run.idempotency_key is None:
-        statements = [run_rows.inserting(run, published.still(found))]
+        statements = [run_rows.inserting(run, source)]
     else:
         statements = []
         if not execute([run_rows.inserting_once(run)])[0]:

@@ -23,7 +23,7 @@ WITH held AS (
     UPDATE workflows_run
        SET token = %s, size = size + %s, started_at = coalesce(started_at, %s), resume_at = %s,
            status = %s, output = %s::jsonb, error = %s::jsonb, finished_at = %s
-     WHERE id = %s AND token = %s AND restarts = %s AND NOT status = ANY(%s) RETURNING 1)
+     WHERE id = %s AND token = %s AND restarts = %s AND NOT status = ANY(%s::text[]) RETURNING 1)
 SELECT public.must_hold((SELECT count(*) FROM held))
 """
 FENCE_LANE: Final = """
@@ -31,20 +31,10 @@ WITH held AS (
     UPDATE workflows_lane
        SET token = %s, size = size + %s, started_at = coalesce(started_at, %s), resume_at = %s,
            status = %s, output = %s::jsonb, error = %s::jsonb, finished_at = %s
-     WHERE id = %s AND token = %s AND NOT status = ANY(%s) RETURNING 1)
+     WHERE id = %s AND token = %s AND NOT status = ANY(%s::text[]) RETURNING 1)
 SELECT public.must_hold((SELECT count(*) FROM held))
 """
-_INSERT_STEPS: Final = """
-INSERT INTO workflows_steprun (project_id, id, run_id, sequence, step, path, kind, iteration, lane,
-                               sensitive, attempt, status, superseded, input, output, error,
-                               waiting, due_at, started_at, finished_at)
-VALUES {}
-"""
-_ROW: Final = (
-    "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
-    " %s::jsonb, %s::jsonb, %s::jsonb, %s::jsonb, %s, %s, %s)"
-)
-# The same for any number of rows with one plan: a list for each column.
+# One plan for any number of rows: a list for each column.
 _INSERT_MANY: Final = """
 INSERT INTO workflows_steprun (project_id, id, run_id, sequence, step, path, kind, iteration, lane,
                                sensitive, attempt, status, superseded, input, output, error,
@@ -71,8 +61,8 @@ UPDATE workflows_steprun
 def insert(rows: Sequence[StepRun]) -> None:
     """Write new rows with the next statement or the commit."""
     if rows:
-        statement = _INSERT_STEPS.format(", ".join([_ROW] * len(rows)))
-        send_later(statement, [value for row in rows for value in _values(row)])
+        statement = inserting(rows)
+        send_later(statement.sql, statement.params, prepare=True)
 
 
 def inserting(rows: Sequence[StepRun]) -> Statement:
@@ -85,7 +75,9 @@ def inserting(rows: Sequence[StepRun]) -> Statement:
 def update(row: StepRun) -> None:
     """Write what changed in a row with the next statement or the commit."""
     jsons = [as_json(row.output), as_json(row.error), as_json(row.waiting)]
-    send_later(_UPDATE_STEP, [row.status, *jsons, row.due_at, row.finished_at, row.id])
+    send_later(
+        _UPDATE_STEP, [row.status, *jsons, row.due_at, row.finished_at, row.id], prepare=True
+    )
 
 
 def waiting_json(waiting: Waiting) -> Json:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from healthcloud.ledger.handlers import ClaimedWork, Done, Elsewhere, LeaseLost, Outcome
 from healthcloud.tenancy.scope import tenant_scope
-from workflows import lanes
+from workflows import lanes, run_rows
 from workflows.carrier import Clock
 from workflows.ending import actor_of, end_run
 from workflows.items import RunCarrier
@@ -123,7 +123,7 @@ def _carrier(work: ClaimedWork, sitting: Sitting, holder: Holder, clock: Clock) 
 
 def find(work: ClaimedWork, now: datetime) -> Holder | None:
     """Return the run without a write, as most are still as they were left; None when it is over."""
-    run = Run.objects.filter(id=work.ref).first()
+    run = run_rows.find(work.ref)
     if run is None or run.final:
         return None
     if run.token > work.token:

@@ -168,7 +168,7 @@ def _insert(event: AuditEvent) -> None:
         event.request_id,
         event.created_at,
     )
-    send_later(_INSERT, parameters, then=place)
+    send_later(_INSERT, parameters, then=place, prepare=True)
     event._state.adding = False
     event._state.db = connection.alias
 

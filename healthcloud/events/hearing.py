@@ -16,6 +16,7 @@ from healthcloud.events.doorbell import WORDS
 logger = logging.getLogger(__name__)
 
 _REST_SECONDS: Final = 30.0  # after the last who waited, the subscription stays for so long
+_KEPT: Final = 1000  # words that were said last, for who begins to wait just after
 
 
 class Hearing:
@@ -23,11 +24,14 @@ class Hearing:
 
     def __init__(self) -> None:
         self._expected: dict[str, list[asyncio.Event]] = {}
+        self._said: dict[str, None] = {}
         self._listening: asyncio.Task[None] | None = None
 
     def expect(self, word: str) -> asyncio.Event:
         """Return an event that is set when the word is said, or may have been."""
         event = asyncio.Event()
+        if word in self._said:
+            event.set()
         self._expected.setdefault(word, []).append(event)
         if self._listening is None or self._listening.done():
             self._listening = asyncio.create_task(self._listen(), name="words")
@@ -64,10 +68,16 @@ class Hearing:
             while True:
                 message = await words.get_message(timeout=_REST_SECONDS)
                 if message is not None:
-                    for event in self._expected.get(message["data"].decode(), ()):
-                        event.set()
+                    self._hear_word(message["data"].decode())
                 elif not self._expected:
                     return
+
+    def _hear_word(self, word: str) -> None:
+        for event in self._expected.get(word, ()):
+            event.set()
+        self._said[word] = None
+        if len(self._said) > _KEPT:
+            del self._said[next(iter(self._said))]
 
 
 _hearings: "WeakKeyDictionary[asyncio.AbstractEventLoop, Hearing]" = WeakKeyDictionary()

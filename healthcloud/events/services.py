@@ -20,20 +20,14 @@ from healthcloud.tenancy.pipeline import Statement
 from healthcloud.tenancy.scope import Scope, active_scope
 
 DISPATCH_KIND: Final = "events.dispatch"
-_INSERT: Final = """
-INSERT INTO events_event (event_id, project_id, type, source, severity, payload, actor_kind,
-                          actor_id, request_id, causation_id, created_at)
-VALUES {} RETURNING position
-"""
 # Asks for dispatch, once a message, if anyone inside waits for events.
 _ASK: Final = """
 SELECT 1 FROM (SELECT FROM events_listener LIMIT 1) awaited CROSS JOIN LATERAL
     public.ledger_enqueue(%s, %s, %s, %s, NULL, NULL, %s, pg_current_xact_id()::text, %s, NULL,
                           pg_current_xact_id()::text)
 """
-_ROW: Final = "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-# The same for any number of events with one plan: a list for each column.
-_INSERT_MANY: Final = """
+# One plan for any number of events: a list for each column.
+_INSERT: Final = """
 INSERT INTO events_event (event_id, project_id, type, source, severity, payload, actor_kind,
                           actor_id, request_id, causation_id, created_at)
 SELECT event_id, project_id, type, source, severity, payload::jsonb, actor_kind, actor_id,
@@ -110,12 +104,10 @@ def recording(events: Sequence[Event]) -> list[Statement]:
 
     For who writes in one group of statements; the rows of the second are for the announcement.
     """
-    columns = zip(*(_values(event) for event in events), strict=True)
-    texts = [[str(value) for value in column] for column in columns]
     scope = active_scope()
     owner = (scope.organization_id, scope.environment_id, scope.environment, scope.schema)
     return [
-        Statement(_INSERT_MANY, texts, prepare=True),
+        Statement(_INSERT, _columns(events), prepare=True),
         Statement(_ASK, (*owner, DISPATCH_KIND, Queue.CONTROL.value), prepare=True),
     ]
 
@@ -150,11 +142,10 @@ def _record(events: Sequence[Event], scope: Scope) -> None:
         for event, (position,) in zip(events, rows, strict=True):
             event.position = position
 
-    values = [value for event in events for value in _values(event)]
     for event in events:
         event._state.adding = False
         event._state.db = connection.alias
-    send_later(_INSERT.format(", ".join([_ROW] * len(events))), values, then=number)
+    send_later(f"{_INSERT} RETURNING position", _columns(events), then=number, prepare=True)
     _ask_for_dispatch(scope)
     doorbell.ring_after_commit(scope.schema)
 
@@ -183,8 +174,14 @@ def _ask_for_dispatch(scope: Scope) -> None:
             return
     dispatch = _Dispatch(scope.schema)
     owner = (scope.organization_id, scope.environment_id, scope.environment, scope.schema)
-    send_later(_ASK, (*owner, DISPATCH_KIND, Queue.CONTROL.value), then=dispatch.told)
+    asking = (*owner, DISPATCH_KIND, Queue.CONTROL.value)
+    send_later(_ASK, asking, then=dispatch.told, prepare=True)
     transaction.on_commit(dispatch, robust=True)
+
+
+def _columns(events: Sequence[Event]) -> list[list[str]]:
+    columns = zip(*(_values(event) for event in events), strict=True)
+    return [[str(value) for value in column] for column in columns]
 
 
 def _values(event: Event) -> list[str | datetime]:

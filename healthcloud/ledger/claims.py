@@ -129,7 +129,12 @@ def finish_with_commit(work: ClaimedWork, then: Callable[[bool], object]) -> Non
     an error that `in_other_hands` knows; else `then` is told whether the work was rung for
     meanwhile, and is due again.
     """
-    send_later(_FINISH_OR_FAIL, (work.id, work.token), then=lambda rows: then(rows[0][0]))
+    send_later(
+        _FINISH_OR_FAIL,
+        (work.id, work.token),
+        then=lambda rows: then(rows[0][0]),
+        prepare=True,
+    )
 
 
 def move_with_commit(work: ClaimedWork, queue: str, *, keep: bool) -> None:
@@ -138,7 +143,7 @@ def move_with_commit(work: ClaimedWork, queue: str, *, keep: bool) -> None:
     With `keep` it stays ours, else whoever works on that queue may claim it. Called inside the
     tenant's scope; the transaction fails as that of `finish_with_commit` does.
     """
-    send_later(_MOVE_OR_FAIL, (work.id, work.token, queue, keep))
+    send_later(_MOVE_OR_FAIL, (work.id, work.token, queue, keep), prepare=True)
 
 
 def in_other_hands(error: DatabaseError) -> bool:

@@ -75,11 +75,11 @@ def enqueue(
         dedupe_key,
     )
     if due_at is None:
-        send_later(_ENQUEUE, parameters)
+        send_later(_ENQUEUE, parameters, prepare=True)
         doorbell.ring_after_commit(queue)
         return
     rows: Rows = []
-    send_later(_ENQUEUE, parameters, then=rows.extend)
+    send_later(_ENQUEUE, parameters, then=rows.extend, prepare=True)
     transaction.on_commit(lambda: _ring_if_due(queue, rows), robust=True)
 
 

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import psycopg
 from django.db import ProgrammingError, connection, transaction
@@ -30,6 +30,8 @@ from healthcloud.tenancy.pipeline import (
 )
 
 Run = Callable[[Sequence[Statement], bool], list[list[Row]]]
+_FIX: Final = Statement("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
+_RELEASE: Final = Statement("SELECT set_config('plan_cache_mode', 'auto', true)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,33 @@ def direct_scope(entry: DirectEntry) -> Iterator[Scope]:
 
 
 @contextmanager
+def in_transaction() -> Iterator[None]:
+    """Run the block in one transaction; within a `direct_scope`, whose only writes these are.
+
+    The caller's guard is asked first: raises `pipeline.Refused`. What fails leaves the direct scope
+    as it was.
+    """
+    entry = _entry.get()
+    if entry is None:
+        with transaction.atomic():
+            yield
+        return
+    if entry.loop is not None or entry.groups:
+        raise Refused
+    wrapper = cast(DatabaseWrapper, connection)
+    with transaction.atomic():
+        token = _entry.set(None)
+        try:
+            if not wrapper.begin_by(entry.scope.context(), entry.statement()):
+                raise Refused
+            yield
+        finally:
+            wrapper.leave_context(None)
+            _entry.reset(token)
+    entry.groups = 1
+
+
+@contextmanager
 def public_scope() -> Iterator[None]:
     """Run the block against the public schema, also from within a tenant's transaction.
 
@@ -283,16 +312,24 @@ def _execute(statements: Sequence[Statement]) -> list[list[Row]]:
     if entry is not None and entry.loop is not None:
         return _run_directly(entry.loop, entry, statements)
     wrapper = cast(DatabaseWrapper, connection)
-    with wrapper.wrap_database_errors:
-        session, started = wrapper.session(), perf_counter()
-        if entry is None:
-            results = run(session, statements)
-        else:
+    started = perf_counter()
+    if entry is None:
+        results = _run_fixed(wrapper, statements)
+    else:
+        with wrapper.wrap_database_errors:
+            session = wrapper.session()
             results = _run_directly(partial(_run_guarded, session), entry, statements)
     if wrapper.queries_logged:  # a group counts as the one round trip that it is
         text = ";\n".join(statement.sql for statement in statements)
         wrapper.queries_log.append({"sql": text, "time": f"{perf_counter() - started:.3f}"})
     return results
+
+
+def _run_fixed(wrapper: DatabaseWrapper, statements: Sequence[Statement]) -> list[list[Row]]:
+    """Run a group in the open transaction; plans are fixed for it alone, where it asks for that."""
+    if not any(statement.is_fixed for statement in statements):
+        return wrapper.run(statements)
+    return wrapper.run([_FIX, *statements, _RELEASE])[1:-1]
 
 
 def _run_guarded(

@@ -26,7 +26,7 @@ from workflows.models import Run
 MAX_SECONDS: Final = 30.0
 _PREFER: Final = re.compile(r"\bwait\s*=\s*\"?(\d+(?:\.\d+)?)")
 _PAUSES: Final = (0.005, 0.01, 0.02, 0.03, 0.05)
-_LOOKS: Final = (0.1, 0.25, 0.5, 1.0, 2.0)  # seconds between looks while listening
+_LOOKS: Final = (0.3, 0.5, 1.0, 2.0)  # seconds between looks while listening
 
 
 def seconds_wanted(request: Request, wait: float | None = None) -> float:

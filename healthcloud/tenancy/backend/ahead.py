@@ -2,15 +2,19 @@
 
 A round trip costs more than most statements do. What nobody waits for (the beginning of a
 transaction and its context, rows of events, audit and due work) is put ahead of whatever is sent
-next; what is left goes out together with COMMIT.
+next; what is left goes out together with COMMIT. Hot statements are prepared: they are sent as a
+pipeline, in which the database plans none of them again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import psycopg
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
+
+from healthcloud.tenancy.pipeline import Row, Session, Statement, run
 
 if TYPE_CHECKING:
     from healthcloud.tenancy.backend.base import DatabaseWrapper
@@ -22,12 +26,44 @@ COMMIT: Final = "COMMIT"
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """A statement, its parameters, and who is told the rows; `begins` opens the transaction."""
+    """A statement, its parameters, and who is told the rows.
+
+    `begins` opens the transaction; one to `prepare` tells texts as bytes, as a pipeline does.
+    """
 
     sql: str
-    parameters: Sequence[object]
+    parameters: Sequence[object] = ()
     then: Then | None = None
     begins: bool = False
+    prepare: bool = False
+
+    @property
+    def is_piped(self) -> bool:
+        """Return whether it may be sent in a pipeline: its values have no types of Python's."""
+        return self.prepare or not self.parameters
+
+
+def groups(waiting: Sequence[Ahead]) -> Iterator[tuple[bool, list[Ahead]]]:
+    """Yield what follows each other and can be sent in one message, and whether as a pipeline."""
+    if not any(one.prepare for one in waiting):
+        yield False, list(waiting)
+        return
+    for piped, group in groupby(waiting, key=lambda one: one.is_piped):
+        yield piped, list(group)
+
+
+def run_behind(
+    session: Session, ahead: Sequence[Ahead], statements: Sequence[Statement]
+) -> list[list[Row]]:
+    """Run statements behind those ahead of them, all piped, in one round trip."""
+    leading = [Statement("BEGIN")] if ahead and ahead[0].begins else []
+    leading += [Statement(one.sql, one.parameters, prepare=one.prepare) for one in ahead]
+    results = run(session, [*leading, *statements])
+    told = results[len(leading) - len(ahead) : len(leading)]
+    for one, rows in zip(ahead, told, strict=True):
+        if one.then is not None:
+            one.then(rows)
+    return results[len(leading) :]
 
 
 class _Batching(Protocol):
@@ -39,7 +75,7 @@ def execute(
     wrapper: _Batching, ahead: Sequence[Ahead], sql: str, parameters: Sequence[object] | None
 ) -> None:
     """Execute a statement with those ahead of it in one round trip; its rows are the cursor's."""
-    texts = [one.sql for one in ahead]
+    texts = [f"BEGIN; {one.sql}" if one.begins else one.sql for one in ahead]
     values = [value for one in ahead for value in one.parameters]
     if sql:
         texts.append(sql if parameters is not None else sql.replace("%", "%%"))
@@ -79,7 +115,8 @@ class BatchingCursor(CursorWrapper):
     def _execute(self, sql: Any, params: Any, *context: object) -> Any:  # noqa: ANN401
         if not self.db.has_ahead():
             return super()._execute(sql, params, *context)  # type: ignore[misc]  # not in the stubs
-        if not isinstance(sql, str) or self.db.needs_rollback or isinstance(params, dict):
+        mixed = self.db.needs_rollback or isinstance(params, dict) or self.db.has_prepared()
+        if not isinstance(sql, str) or mixed:
             self.db.send_ahead()
             return super()._execute(sql, params, *context)  # type: ignore[misc]  # not in the stubs
         with self.db.wrap_database_errors:

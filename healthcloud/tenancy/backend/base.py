@@ -20,7 +20,7 @@ from psycopg import sql
 from healthcloud.tenancy.backend import ahead
 from healthcloud.tenancy.backend.ahead import Ahead, BatchingCursor, LoggedCursor
 from healthcloud.tenancy.context import Context
-from healthcloud.tenancy.pipeline import Session
+from healthcloud.tenancy.pipeline import Row, Session, Statement
 
 _SET_CONTEXT: Final = (
     "SELECT set_config('search_path', {}, true), set_config('role', {}, true),"
@@ -76,10 +76,19 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
         status = None if self.connection is None else self.connection.info.transaction_status
         begins = status == psycopg.pq.TransactionStatus.IDLE and not self._ahead
         if begins and not self.queries_logged:
-            self._ahead.append(Ahead(f"BEGIN; {statement}", (), begins=True))
+            self._ahead.append(Ahead(statement, begins=True))
         else:
             self.put_ahead(statement)
         return previous
+
+    def begin_by(self, context: Context, entering: Statement) -> bool:
+        """Begin the transaction of `atomic()` with a statement that sets its context.
+
+        Returns whether that found a row, as only then the context is set.
+        """
+        self.context = context
+        self.schema_name = context.schema
+        return bool(self.run([Statement("BEGIN"), entering])[1])
 
     @staticmethod
     def entering(
@@ -112,14 +121,19 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
     # --- statements that travel with others ---------------------------------------------------
 
     def put_ahead(
-        self, statement: str, parameters: Sequence[object] = (), then: ahead.Then | None = None
+        self,
+        statement: str,
+        parameters: Sequence[object] = (),
+        then: ahead.Then | None = None,
+        *,
+        prepare: bool = False,
     ) -> None:
         """Send a statement with the next one, or with the commit; `then` is told its rows.
 
         Outside a transaction it is sent at once. Its errors appear where it is sent. `then` must
         not raise, as the transaction may have been committed by the same message.
         """
-        self._ahead.append(Ahead(statement, parameters, then))
+        self._ahead.append(Ahead(statement, parameters, then, prepare=prepare))
         if not self.in_atomic_block:
             self.send_ahead()
 
@@ -127,21 +141,45 @@ class DatabaseWrapper(base.DatabaseWrapper):  # type: ignore[misc]  # django-ten
         """Return whether anything waits to be sent."""
         return bool(self._ahead)
 
+    def has_prepared(self) -> bool:
+        """Return whether any of what waits is to be prepared."""
+        return any(one.prepare for one in self._ahead)
+
     def take_ahead(self) -> list[Ahead]:
         """Return what waits to be sent, and forget it."""
         waiting, self._ahead = self._ahead, []
         return waiting
 
     def send_ahead(self, ending: str = "") -> None:
-        """Send what waits, and `ending` with it, in one round trip."""
+        """Send what waits, and `ending` with it: one round trip, unless only some is prepared."""
         waiting = self.take_ahead()
         if not waiting or self.needs_rollback:
             return
         if self.queries_logged:
             text = ";\n".join(one.sql for one in waiting)
             self.queries_log.append({"sql": text, "time": "0.000"})
-        with self.cursor() as cursor, self.wrap_database_errors:
-            ahead.execute(cursor, waiting, ending, None)
+        groups = list(ahead.groups(waiting))
+        for number, (piped, group) in enumerate(groups, 1):
+            end = ending if number == len(groups) else ""
+            if piped:
+                self.run([Statement(end)] if end else [], behind=group)
+                continue
+            with self.cursor() as cursor, self.wrap_database_errors:
+                ahead.execute(cursor, group, end, None)
+
+    def run(
+        self, statements: Sequence[Statement], *, behind: Sequence[Ahead] | None = None
+    ) -> list[list[Row]]:
+        """Run statements as `pipeline.run` does, with what waits to be sent if that can be.
+
+        `behind` is what to send before them instead.
+        """
+        if behind is None:
+            joins = all(one.is_piped for one in self._ahead) and not self.queries_logged
+            behind = self.take_ahead() if joins else []
+        session = self.session()
+        with self.wrap_database_errors:
+            return ahead.run_behind(session, behind, statements)
 
     def make_cursor(self, cursor: Any) -> CursorWrapper:  # noqa: ANN401  # psycopg's own
         """Return a cursor whose statements take along what waits."""
