@@ -109,6 +109,7 @@ class Desk(Carrier):
         super().__init__(work, Sitting(work.scope), journal, state, definition, timezone.now)
         self.carried = Carried()
         self.began = state.now
+        self.until = time.monotonic() + _PASSED
 
     def put_down(self, action: Action) -> None:
         """Note a step that is data; a worker does all else."""
@@ -172,7 +173,7 @@ class OwnDesk(Desk):
         assert not isinstance(effect, Outside | Waits | Tells)
         if self.holds:
             raise HandOver
-        if (self.clock() - self.began).total_seconds() > _PASSED:
+        if time.monotonic() > self.until:
             raise TooSlow
         call = self.call(action)
         row = self.begin(action, call)
