@@ -10,11 +10,11 @@ from fhir.definitions import is_resource_type
 from fhir.operations.operation import Level, Operation
 
 _KNOWN: Final = """
-apply cds-hooks closure collect-data conforms convert data-requirements document evaluate
-evaluate-measure everything expand export find find-matches graph graphql implements import lastn
-lookup match meta meta-add meta-delete nutrition-order populate preferred-id process-message purge
-questionnaire snapshot stats submit-data subset subsumes subscribe substance summary transform
-translate validate validate-code versions
+apply care-gaps cds-hooks closure collect-data conforms convert data-requirements document
+evaluate evaluate-measure everything expand export find find-matches graph graphql implements
+import lastn lookup match member-match meta meta-add meta-delete nutrition-order populate
+preferred-id process-message purge questionnaire snapshot stats submit submit-data subscribe
+subset substance subsumes summary transform translate validate validate-code versions
 """
 R4_OPERATIONS: Final = frozenset(_KNOWN.split())
 """Names that R4 and the guides on top of it define: 501 where this server does not do them."""

@@ -23,7 +23,7 @@ _PROBLEMS: Final[Rules] = (
     ("category:not", "encounter-diagnosis"),
     _REFUTED,
 )
-_LISTS: Final[dict[str, dict[str, Rules]]] = {
+LISTS: Final[dict[str, dict[str, Rules]]] = {
     "$current-problems": {"Condition": _PROBLEMS},
     "$current-medications": {
         "MedicationRequest": _MEDICATIONS,
@@ -34,6 +34,7 @@ _LISTS: Final[dict[str, dict[str, Rules]]] = {
         "AllergyIntolerance": (*_ALLERGIES, ("category", "medication")),
     },
 }
+"""The lists by name: what makes a resource of each type a member."""
 
 
 def functional_list(resource_type: str, name: str, read: Read) -> Criterion:
@@ -42,10 +43,10 @@ def functional_list(resource_type: str, name: str, read: Read) -> Criterion:
     Raises UnsupportedSearch for a list that this server does not know, SearchRefused for a type
     that is never on it.
     """
-    kinds = _LISTS.get(name)
+    kinds = LISTS.get(name)
     if kinds is None:
         raise UnsupportedSearch(
-            f"This server has no functional list `{name[:60]}`: {', '.join(_LISTS)} are there,"
+            f"This server has no functional list `{name[:60]}`: {', '.join(LISTS)} are there,"
             " and every List by its id.",
             param="_list",
         )
