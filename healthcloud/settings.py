@@ -390,7 +390,7 @@ TENANT_CONCURRENCY = env_int("HEALTHCLOUD_TENANT_CONCURRENCY", default=64)
 WORKER_PROCESSES = env_int("HEALTHCLOUD_WORKERS", default=2)
 WEB_THREADS = env_int("HEALTHCLOUD_WEB_THREADS", default=8)
 # How many requests to webhooks each worker process makes at once, beside its other work.
-WEBHOOK_THREADS = env_int("HEALTHCLOUD_WEBHOOK_THREADS", default=8)
+WEBHOOK_THREADS = env_int("HEALTHCLOUD_WEBHOOK_THREADS", default=16)
 # How many steps that call out (and deployments, agents) each worker process has going at once.
 STEP_THREADS = env_int("HEALTHCLOUD_STEP_THREADS", default=16)
 # Connections with which a web process answers plain FHIR requests without a thread; 0: none.

@@ -22,6 +22,7 @@ TERMINAL = {"workflow.completed": "completed", "workflow.failed": "failed"} | {
 
 _RESTART_SECONDS = 8.0  # what a worker may take to come back on a busy machine
 _WORKERS = {"worker", "worker_child", "pause_worker", "older", "older_child"}
+_OURS = {"worker", "worker_child", "pause_worker"}
 _ALL = {"supervisor", "down"}
 _NOBODY = {"workers_all", "database", "backend", "pause_database", *_ALL}
 
@@ -279,7 +280,7 @@ def _takeovers(by_op: dict[str, list[Entry]], findings: Findings, lease: float) 
     late = sorted(entry["seconds"] for entry in by_op["taken_over"])
     if late:
         findings.figures["takeover after the lease, s"] = {"n": len(late), **_spread(late)}
-    excused = 0
+    excused = older = 0
     downs = [kill["t"] for kill in by_op["kill"] if kill["what"] in _ALL]
     absent = list(zip(downs, (entry["t"] for entry in by_op["back"]), strict=False))
     for entry in by_op["late"]:
@@ -289,9 +290,14 @@ def _takeovers(by_op: dict[str, list[Entry]], findings: Findings, lease: float) 
         if _NOBODY & set(around) or sum(what in _WORKERS for what in around) > 1:
             excused += 1
             continue
+        if by_op["versions"] and _OURS & set(around):
+            older += 1  # the other worker has the older code: this one could not take over
+            continue
         what = f"{entry['kind']} {entry['work']}: {around}"
         findings.must("left work is taken over within the lease and 2 s", False, what)
     findings.figures["late while nobody was there"] = excused
+    if by_op["versions"]:
+        findings.figures["late while only the older version was there"] = older
 
 
 def _versions(by_op: dict[str, list[Entry]], findings: Findings) -> None:

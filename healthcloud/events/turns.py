@@ -2,8 +2,8 @@
 
 A receiver that needs fifteen seconds would else take every thread of a process that delivers to a
 hundred others. So a receiver gets one request until it has answered, and again once it is slow, and
-all receivers of that kind share half of the threads. What has no room now gets a time at which it
-probably has.
+slow ones share half of the threads, and leave some to the new ones. What has no room now gets a
+time at which it probably has.
 """
 
 import threading
@@ -27,10 +27,14 @@ class _Receiver:
     usual: float | None = None  # seconds that its answers take, lately
     following: float = 0.0  # when the next one that waits may try
 
+    def is_slow(self, moment: float) -> bool:
+        """Return whether it takes long, lately or now."""
+        overdue = bool(self.begun) and moment - self.begun[0] > SLOW_SECONDS
+        return overdue or (self.usual is not None and self.usual > SLOW_SECONDS)
+
     def is_quick(self, moment: float) -> bool:
         """Return whether it has answered, and neither lately nor now takes long."""
-        overdue = bool(self.begun) and moment - self.begun[0] > SLOW_SECONDS
-        return self.usual is not None and self.usual <= SLOW_SECONDS and not overdue
+        return self.usual is not None and not self.is_slow(moment)
 
 
 class Turns:
@@ -38,7 +42,8 @@ class Turns:
 
     def __init__(self, threads: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._share = max(1, threads // 2)
+        self._slow_share = max(1, threads // 2)
+        self._share = max(1, threads - threads // 4)  # of slow and new ones together
         self._receivers: dict[str, _Receiver] = {}
         self._busy: dict[str, _Receiver] = {}
         self._lock = threading.Lock()
@@ -50,7 +55,7 @@ class Turns:
             receiver = self._receivers.setdefault(name, _Receiver())
             quick = receiver.is_quick(moment)
             room = AT_ONCE if quick else SLOW_AT_ONCE
-            if len(receiver.begun) < room and (quick or self._doubtful(moment) < self._share):
+            if len(receiver.begun) < room and (quick or self._has_room(receiver, moment)):
                 receiver.begun.append(moment)
                 self._busy[name] = receiver
                 return 0.0
@@ -72,6 +77,10 @@ class Turns:
                 for other in [n for n, r in self._receivers.items() if not r.begun][:_KEPT]:
                     del self._receivers[other]
 
-    def _doubtful(self, moment: float) -> int:
-        """Return how many requests are under way to receivers that are slow or not known."""
-        return sum(len(r.begun) for r in self._busy.values() if not r.is_quick(moment))
+    def _has_room(self, receiver: _Receiver, moment: float) -> bool:
+        """Return whether there is a thread for a receiver that is slow or not known."""
+        doubtful = [r for r in self._busy.values() if not r.is_quick(moment)]
+        slow = sum(len(r.begun) for r in doubtful if r.is_slow(moment))
+        if receiver.is_slow(moment) and slow >= self._slow_share:
+            return False
+        return sum(len(r.begun) for r in doubtful) < self._share

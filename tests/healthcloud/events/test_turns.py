@@ -73,17 +73,35 @@ def test_a_receiver_that_never_answered_gets_one_request() -> None:
     assert [turns.take("new") for _ in range(AT_ONCE)] == [0.0] * AT_ONCE
 
 
-def test_receivers_that_are_new_slow_or_overdue_share_half_of_the_threads() -> None:
+def test_receivers_that_are_new_or_slow_leave_a_quarter_of_the_threads() -> None:
+    turns = known_turns()
+    assert [turns.take(f"new_{n}") for n in range(6)] == [0.0] * 6
+    assert turns.take("new_6") > 0
+    assert [turns.take("a") for _ in range(AT_ONCE)] == [0.0] * AT_ONCE
+    turns.give_back("new_0", 0.01)
+    assert turns.take("new_6") == 0.0
+
+
+def test_slow_receivers_share_half_of_the_threads_and_leave_some_to_new_ones() -> None:
     clock = Clock()
     turns = known_turns(clock)
-    assert [turns.take(f"new_{n}") for n in range(4)] == [0.0] * 4
-    assert turns.take("new_4") > 0
-    assert [turns.take("a") for _ in range(AT_ONCE)] == [0.0] * AT_ONCE
-    for name in ("new_0", "new_1"):
-        turns.give_back(name, 15.0)
+    for number in range(5):
+        turns.take(f"slow_{number}")
+        turns.give_back(f"slow_{number}", 15.0)
+    assert [turns.take(f"slow_{n}") for n in range(4)] == [0.0] * 4
+    assert turns.take("slow_4") > 0
     assert turns.take("new_0") == 0.0
-    clock.seconds += SLOW_SECONDS + 1  # `a` does not answer any more
-    turns.give_back("a", SLOW_SECONDS + 1)
+    turns.give_back("slow_0", 15.0)
+    assert turns.take("slow_4") == 0.0
+
+
+def test_a_receiver_whose_answer_is_overdue_counts_as_slow_already() -> None:
+    clock = Clock()
+    turns = known_turns(clock)
+    assert [turns.take("a") for _ in range(2)] == [0.0] * 2
+    clock.seconds += SLOW_SECONDS + 1
     assert turns.take("a") > 0
-    assert turns.take("new_5") > 0
     assert turns.take("b") == 0.0
+    turns.give_back("a", SLOW_SECONDS + 1)
+    turns.give_back("a", SLOW_SECONDS + 1)
+    assert turns.take("a") == 0.0
