@@ -12,6 +12,7 @@ When a step fails and nothing handles it, the walk turns round: what finished st
 
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from workflows.arguments import resolved_arguments
@@ -125,10 +126,7 @@ class _Decision:
         if deadline is None or isinstance(action, Record | FailRun | Complete | None):
             return action
         if deadline > self.state.now:
-            if isinstance(action, Sleep):
-                until = deadline if action.until is None else min(action.until, deadline)
-                return replace(action, until=until)
-            return action
+            return _no_longer(action, deadline)
         if isinstance(action, Sleep):
             found = self.state.steps[action.key]
             return self.failed(action.step, found, action.iteration, RUN_TIMEOUT)
@@ -361,10 +359,7 @@ class _Decision:
             return action
         if found.limit <= self.state.now:
             return self.failed(step, found, iteration, _timeout(step))
-        if isinstance(action, Sleep):
-            until = found.limit if action.until is None else min(action.until, found.limit)
-            return replace(action, until=until)
-        return action
+        return _no_longer(action, found.limit)
 
     # --- waiting ------------------------------------------------------------------------------
 
@@ -473,6 +468,13 @@ _BY_STATUS: Final = {
     "running": _Decision.lost,
     "canceled": _Decision.left,
 }
+
+
+def _no_longer(action: Action, moment: datetime) -> Action:
+    """Return the action with what is waited for, or done outside, bounded by a moment."""
+    if not isinstance(action, Sleep | Execute):
+        return action
+    return replace(action, until=moment if action.until is None else min(action.until, moment))
 
 
 def _timed_out(output: object) -> bool:

@@ -5,18 +5,25 @@ which calls out and carries the run on. The main thread goes on with other runs.
 """
 
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
+from typing import Final
 
 from healthcloud.ledger.claims import move_with_commit
 from healthcloud.ledger.doorbell import ring_after_commit
 from healthcloud.ledger.handlers import Elsewhere, Outcome, Settled
 from workflows import tracing
 from workflows.carrier import Carrier
-from workflows.engine import Execute
+from workflows.engine import Execute, StepError
 from workflows.limits import StepTimedOut, time_limit
 from workflows.models import StepRun
 from workflows.steps import Call, Outside, effect_of
 from workflows.steps.errors import step_error, too_slow
+
+TIME_IS_UP: Final = StepError(
+    "timeout", "The run, or a loop around the step, had no more time.", retryable=True
+)
+_LEAST_SECONDS: Final = 0.05
 
 
 class ReachingCarrier(Carrier):
@@ -91,19 +98,34 @@ class ReachingCarrier(Carrier):
 
     def ask_outside(self, effect: Outside, call: Call, row: StepRun, action: Execute) -> None:
         limit = action.step.timeout
+        left = _seconds_left(action, call.now)
+        if left is not None and (limit is None or left < limit):
+            self.ask_in_time(effect, call, row, action, left, TIME_IS_UP)
+        else:
+            self.ask_in_time(effect, call, row, action, limit, too_slow(limit))
+
+    def ask_in_time(
+        self,
+        effect: Outside,
+        call: Call,
+        row: StepRun,
+        action: Execute,
+        limit: float | None,
+        late: StepError,
+    ) -> None:
+        """Call out within a limit, and put down what came of it, or that it took too long."""
         try:
             with time_limit(limit):
                 prepared = effect.execute(call)
         except StepTimedOut:
-            self.fail(row, action, too_slow(limit))
+            self.fail(row, action, late)
             return
         except Exception as error:
             self.fail(row, action, step_error(error))
             return
         if limit is not None and (self.clock() - call.now).total_seconds() > limit:
-            failure = too_slow(limit)
-            effect.abandon(call, prepared, TimeoutError(failure.message))
-            self.fail(row, action, failure)
+            effect.abandon(call, prepared, TimeoutError(late.message))
+            self.fail(row, action, late)
             return
         self.inside(
             lambda: effect.commit(call, prepared),
@@ -111,3 +133,10 @@ class ReachingCarrier(Carrier):
             action,
             refused=lambda error: effect.abandon(call, prepared, error),
         )
+
+
+def _seconds_left(action: Execute, now: datetime) -> float | None:
+    """Return how long a call may take for what stands around its step, None for ever."""
+    if action.until is None:
+        return None
+    return max((action.until - now).total_seconds(), _LEAST_SECONDS)

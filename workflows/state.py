@@ -254,13 +254,14 @@ class Undoing:
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Do the step's effect with these resolved arguments."""
+    """Do the step's effect with these resolved arguments, if it calls out not beyond `until`."""
 
     step: Step
     attempt: int
     arguments: Json
     iteration: str = ""
     cache_key: Any = None
+    until: datetime | None = None
 
     @property
     def key(self) -> str:

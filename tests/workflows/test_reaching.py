@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from healthcloud.actors import Actor
 from healthcloud.ledger.models import DueWork
@@ -87,8 +88,8 @@ class Desk:
         self.actor = actor
         self.now = now
 
-    def publish(self, slug: str, *steps: dict[str, Any]) -> None:
-        source = {**definition(*steps), "slug": slug}
+    def publish(self, slug: str, *steps: dict[str, Any], **members: object) -> None:
+        source = {**definition(*steps, **members), "slug": slug}
         with tenant_scope(self.scope):
             services.create_workflow(
                 definition=source, actor=self.actor, now=self.now, publish=True
@@ -159,6 +160,30 @@ def test_a_cancel_wins_over_an_answer_that_comes_later(
     with tenant_scope(desk.scope):
         steps = {row.step: row.status for row in queries.run(run).steps.all()}
     assert steps == {"call": "canceled"}
+
+
+@pytest.mark.parametrize("around", ["loop", "run"])
+def test_a_call_ends_with_the_time_of_what_stands_around_it(
+    desk: Desk, slow: Slow, start_working: Callable[[int], None], around: str
+) -> None:
+    call = {"id": "call", "kind": "http_request", "with": {"url": slow.url}, "timeout": "100s"}
+    loop = {
+        "id": "loop",
+        "kind": "loop",
+        "with": {"until": "false"},
+        "steps": [call],
+        "timeout": "1s",
+    }
+    desk.now = timezone.now()
+    limits = {"timeout": "1s"} if around == "run" else {}
+    desk.publish("bounded", call if around == "run" else loop, **limits)
+    start_working(4)
+    run = desk.start("bounded")
+    wait_until(lambda: desk.status(run) == "failed")
+    with tenant_scope(desk.scope):
+        error = queries.run(run).error or {}
+    assert error["code"] == {"run": "run_timeout", "loop": "timeout"}[around]
+    assert not slow.open.is_set()
 
 
 def test_a_time_limit_ends_what_computes_in_a_thread() -> None:
