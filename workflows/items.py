@@ -1,11 +1,14 @@
-"""Items of a map that are data only: carried with their run, and written in one commit.
+"""Items of a map that are data, or few that read and create: carried with their run, in one commit.
 
 An item as a lane (`workflows.lanes`) costs a claim and a commit, which for a few values is a
 hundred times the work. Where the steps of a map are data or events, the worker of the run decides
-all items in memory and writes lanes, steps and events together. One item that fails, is large or
-computes for long, and all of them are begun as lanes in the usual way; nothing was written yet.
+all items in memory and writes lanes, steps and events together. A few hundred items whose steps
+read and create resources do so in that transaction, for up to a second. One item that fails, is
+large or takes long, and all of them are begun as lanes in the usual way; nothing was written yet,
+or it was undone.
 """
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,30 +17,51 @@ from typing import Final, TypeVar
 
 from healthcloud.events.models import Event
 from healthcloud.events.services import announce_after_commit, recording
+from healthcloud.ledger.handlers import Outcome
 from healthcloud.tenancy.scope import execute
 from workflows import lanes, step_rows
-from workflows.engine import FanOut, FanOutState, StepState, Waiting
-from workflows.in_place import Desk, HandOver, Patience
+from workflows.engine import Execute, FanOut, FanOutState, StepState, Waiting
+from workflows.in_place import Desk, HandOver, OwnDesk, Patience, TooSlow
 from workflows.journal import MAX_RUN_BYTES, Journal
 from workflows.lanes import Holder
 from workflows.models import StepRun, fan_out_id
-from workflows.published import are_plain
+from workflows.published import are_light, are_plain
 from workflows.reaching import ReachingCarrier
 
 SECONDS: Final = 20.0  # of computing for all items of a step
+_OWN_SECONDS: Final = 1.0  # for items that read and create, waits included: others wait, too
+_OWN_ITEMS: Final = 500
 _BATCH: Final = 1000
 _Row = TypeVar("_Row", StepRun, Event)
+
+
+class ItemDesk(OwnDesk):
+    """Carries an item whose steps read and create, in the transaction of its run."""
+
+    def execute(self, action: Execute) -> Outcome | None:
+        """Do an effect; a worker of its own does one that others may have to wait for."""
+        outcome = super().execute(action)
+        if self.holds:
+            raise HandOver
+        return outcome
 
 
 class RunCarrier(ReachingCarrier):
     """Carries a run or lane for a worker, and the items that need no worker of their own."""
 
     def fan_out(self, action: FanOut) -> None:
-        """Carry items that are data at once; begin all others as due work of their own."""
-        identifier = fan_out_id()
+        """Carry items at once that need nobody else; begin all others as due work of their own."""
+        identifier, kind = fan_out_id(), self.desk_for(action)
+        if kind is None:
+            super().fan_out(action)
+            return
+        if kind is ItemDesk:
+            self.make_room()
         try:
-            desks = list(self.items(action, identifier))
-        except HandOver:
+            desks = list(self.items(action, identifier, kind))
+        except HandOver as over:
+            if kind is ItemDesk:
+                self.sitting.undo(over)
             super().fan_out(action)
             return
         now = self.state.now
@@ -50,18 +74,34 @@ class RunCarrier(ReachingCarrier):
         self.state.fan_outs = {**self.state.fan_outs, identifier: counts[0]}
         self.work.lease.progress()
 
-    def items(self, action: FanOut, identifier: str) -> Iterator[Desk]:
-        """Carry each item in memory; raises HandOver when one can't be."""
-        step, definition, holder = action.step, self.definition, self.journal.holder
-        inner = (
-            [s for s in definition.all if s.path.startswith(f"{step.path}/")] if definition else []
-        )
-        if step.kind != "map" or step.timeout is not None or not are_plain(inner):
-            raise HandOver
+    def desk_for(self, action: FanOut) -> type[Desk] | None:
+        """Return what carries the items of a step here; None where each is due work of its own."""
+        step, definition = action.step, self.definition
+        if step.kind != "map" or step.timeout is not None or definition is None:
+            return None
+        inner = [s for s in definition.all if s.path.startswith(f"{step.path}/")]
+        if are_plain(inner):
+            return Desk
+        few = len(action.items) <= _OWN_ITEMS
+        return ItemDesk if few and self.sitting.shares and are_light(inner) else None
+
+    def make_room(self) -> None:
+        """Open a transaction for what items do, and for nothing else, as it may be undone."""
+        if self.closing:
+            self.commit()
+        self.sitting.enter()
+        self.sitting.leave(holding=False)
+
+    def items(self, action: FanOut, identifier: str, kind: type[Desk]) -> Iterator[Desk]:
+        """Carry each item; raises HandOver when one can't be."""
+        holder = self.journal.holder
+        until = time.monotonic() + (math.inf if kind is Desk else _OWN_SECONDS)
         room = MAX_RUN_BYTES - self.run.size - self.journal.written
         patience = Patience(until=time.thread_time() + SECONDS)
         for lane in lanes.rows_of(holder, action, identifier):
             self.work.lease.check()
+            if time.monotonic() > until:
+                raise TooSlow
             own = Holder(self.run, lane)
             journal = Journal(own, self.journal.actor, sequence=self.journal.sequence)
             state = replace(
@@ -72,7 +112,7 @@ class RunCarrier(ReachingCarrier):
                 lane=own.place,
                 deadline=None,
             )
-            desk = Desk(replace(self.work, lease=patience), journal, state, definition)
+            desk = kind(replace(self.work, lease=patience), journal, state, self.definition)
             desk.go()
             room -= lane.size
             if room < 0:

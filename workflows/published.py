@@ -26,6 +26,7 @@ PLAIN: Final = frozenset({"transform", "decision", "fail", "stop", "emit"})
 # What changes no more than rows of our own either, but reads and writes in between.
 OWN: Final = frozenset({"fhir_read", "fhir_search", "fhir_create", "fhir_update", "fhir_patch"})
 _OWN_STEPS: Final = 12
+_LIGHT: Final = frozenset({"fhir_read", "fhir_search", "fhir_create"})
 _REMEMBERED: Final = 1000
 _SLOW_SECONDS: Final = 60.0
 _STRIKES: Final = 3  # in a row: once may be the collector of garbage, or a first parse
@@ -195,6 +196,16 @@ def _is_own(definition: Definition) -> bool:
     if definition.limits != NO_LIMITS or len(own) > _OWN_STEPS or not are_plain(others):
         return False
     return not any(step.sensitive or step.cache is not None for step in own)
+
+
+def are_light(steps: Iterable[Step]) -> bool:
+    """Return whether steps besides read and create resources, and lock none for others."""
+    return all(
+        not s.sensitive
+        and s.cache is None
+        and (s.kind in PLAIN or (s.kind in _LIGHT and "if_none_exist" not in s.arguments))
+        for s in steps
+    )
 
 
 def are_plain(steps: Iterable[Step]) -> bool:

@@ -29,7 +29,7 @@ class Sitting:
 
     def __init__(self, scope: Scope, *, shares: bool = False) -> None:
         self._scope = scope
-        self._shares = shares
+        self.shares = shares
         self._open: ExitStack | None = None
         self._until: float | None = None  # when what is not committed has to be
         self.holds = False  # whether others may wait for what is not committed
@@ -47,7 +47,7 @@ class Sitting:
     def leave(self, *, holding: bool) -> bool:
         """Leave an effect uncommitted for now; False when it has to be committed at once."""
         now = time.monotonic()
-        if not self._shares or (self._until is not None and now >= self._until):
+        if not self.shares or (self._until is not None and now >= self._until):
             return False
         self._until = self._until or now + _SECONDS
         self.holds = holding
