@@ -1,6 +1,6 @@
 """From what a resource says to the rows that searches find it by."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
@@ -35,6 +35,7 @@ from fhir.search.extractors import (
 from fhir.search.extractors.values import Value
 
 TEXT: Final = ":text"
+_PRESENT: Final = hashes.hash64(hashes.PRESENT)
 # The first of these that a type has is its promoted date: what `_sort=-date` and lists go by.
 PRIMARY_DATES: Final = (
     *("authoredon", "date", "authored-on", "onset-date", "effective-time", "effective"),
@@ -60,12 +61,12 @@ def index_resource(
     if custom is not None:
         _add(found, custom(data))
     rows = IndexRows()
-    salts = {code: hashes.param_salt(resource_type, code) for code in found.present()}
-    rows.tokens.update(salt ^ hashes.hash64(hashes.PRESENT) for salt in salts.values())
+    salts = _Salts(resource_type)
     _index_tokens(rows, resource_type, found, salts)
     _index_ordered(rows, found, salts)
     for composite in found.composites:
         _index_composite(rows, composite, salts[composite.param])
+    rows.tokens.update([salt ^ _PRESENT for salt in salts.values()])
     for inner in data.get("contained", ()):
         rows.tokens.add(hashes.contains(inner["resourceType"]))
     rows.patient = _promoted_patient(resource_type, rid, found)
@@ -75,6 +76,18 @@ def index_resource(
         rows.date_low = min(microseconds(date.low) for date in lows)
         rows.date_high = max(microseconds(date.high) for date in lows)
     return rows
+
+
+class _Salts(dict[str, int]):
+    """The numbers of the parameters of a type that were asked for: those that have a value."""
+
+    def __init__(self, resource_type: str) -> None:
+        super().__init__()
+        self.resource_type = resource_type
+
+    def __missing__(self, code: str) -> int:
+        salt = self[code] = hashes.param_salt(self.resource_type, code)
+        return salt
 
 
 def _add(found: Extracted, more: Extracted) -> None:
@@ -91,7 +104,7 @@ def _index_tokens(
     for value in values:
         salt = salts[value.param]
         for form in token_forms(value):
-            add(form ^ salt)
+            add(salt ^ form)
         if isinstance(value, Uri):
             rows.strings.append(string_row(salt, value.value, fold_it=False))
         elif value.text:
@@ -122,7 +135,7 @@ def _index_composite(rows: IndexRows, composite: Composite, salt: int) -> None:
     ordered: list[Value] = []
     for position, part in enumerate(composite.components):
         if isinstance(part, Token | Reference | Uri):
-            forms = list(token_forms(part))
+            forms = token_forms(part)
             params = [param ^ component_hash(position, form) for param in params for form in forms]
         else:
             ordered.append(part)
@@ -154,18 +167,15 @@ def component_hash(position: int, form: int) -> int:
     return hashes.hash64(f"{position}:{form}")
 
 
-def token_forms(value: Token | Reference | Uri) -> Iterator[int]:
-    """Yield the hash of every form in which a search may name the value."""
+def token_forms(value: Token | Reference | Uri) -> Sequence[int]:
+    """Return the hash of every form in which a search may name the value."""
     if isinstance(value, Token):
-        if value.code is not None:
-            yield from _coded_forms(value.system or "", value.code)
-    elif isinstance(value, Uri):
-        yield hashes.uri(value.value)
-        url, bar, _ = value.value.partition("|")
-        if bar:  # a canonical with a version is found by its url alone too
-            yield hashes.uri(url)
-    else:
-        yield from _reference_forms(value)
+        return () if value.code is None else _coded_forms(value.system or "", value.code)
+    if isinstance(value, Reference):
+        return _reference_forms(value)
+    url, bar, _ = value.value.partition("|")
+    forms = [hashes.uri(value.value)]
+    return [*forms, hashes.uri(url)] if bar else forms  # found by its url alone too
 
 
 @lru_cache(maxsize=16384)
@@ -175,18 +185,22 @@ def _coded_forms(system: str, code: str) -> tuple[int, ...]:
     return (*forms, hashes.token_system(system)) if system else forms
 
 
-def _reference_forms(value: Reference) -> Iterator[int]:
+def _reference_forms(value: Reference) -> Sequence[int]:
+    forms: list[int] = []
     if value.url is not None and not value.url.startswith(own_bases()):
-        yield hashes.uri(value.url)
+        forms.append(hashes.uri(value.url))
         if value.version:
-            yield hashes.uri(f"{value.url}|{value.version}")
+            forms.append(hashes.uri(f"{value.url}|{value.version}"))
     elif value.type is not None and value.id is not None:
-        yield hashes.self_hash(value.type, value.id)
+        forms.append(hashes.self_hash(value.type, value.id))
         if value.version:
-            yield hashes.hash64(f"{value.type}/{value.id}/_history/{value.version}")
+            version = f"{value.type}/{value.id}/_history/{value.version}"
+            forms.append(hashes.hash64(version))
     if value.identifier_value is not None:
-        yield hashes.identifier_exact(value.identifier_system or "", value.identifier_value)
-        yield hashes.identifier_value(value.identifier_value)
+        named = value.identifier_value
+        forms.append(hashes.identifier_exact(value.identifier_system or "", named))
+        forms.append(hashes.identifier_value(named))
+    return forms
 
 
 @lru_cache(maxsize=1)

@@ -136,7 +136,7 @@ def resource_columns(batch: Sequence[NewVersion]) -> list[object]:
         array_of(version.index.date_low for version in batch),
         array_of(version.index.date_high for version in batch),
         [array_of(version.index.tokens) for version in batch],
-        [None if v.content is None else v.content.decode() for v in batch],
+        [version.content for version in batch],
     ]
 
 

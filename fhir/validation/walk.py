@@ -186,14 +186,23 @@ def holds(node: Node, table: Table, context: Context) -> bool:
             return False
     if len(node) == 1 and "id" in node and not table.may_be_bare:
         return False
-    tables = table.below
+    below_of = table.below.get
     for key, value in node.items():
-        if key in tables:
-            below = tables[key]
-            if not _holds_below(value, below, context):
-                return False
-            if below.may_be_bare and key[1:] not in node and _is_bare(value):
-                return False
+        below = below_of(key)
+        if below is None:
+            continue
+        test = _all_hold if isinstance(value, list) else holds
+        if not test(value, below, context):
+            return False
+        if below.may_be_bare and key[1:] not in node and _is_bare(value):
+            return False
+    return True
+
+
+def _all_hold(nodes: list[Node | None], table: Table, context: Context) -> bool:
+    for node in nodes:  # noqa: SIM110 -- a generator would cost twice the time here
+        if node is not None and not holds(node, table, context):
+            return False
     return True
 
 
@@ -201,15 +210,6 @@ def _is_bare(shadow: object) -> bool:
     """Say whether what stands for a primitive without value has no extension either."""
     many = shadow if isinstance(shadow, list) else [shadow]
     return all(one is None or (isinstance(one, dict) and one.keys() == {"id"}) for one in many)
-
-
-def _holds_below(value: Node | list[Node | None], table: Table, context: Context) -> bool:
-    if not isinstance(value, list):
-        return holds(value, table, context)
-    for item in value:  # noqa: SIM110 -- a generator would cost twice the time here
-        if item is not None and not holds(item, table, context):
-            return False
-    return True
 
 
 def broken_rules(

@@ -294,7 +294,8 @@ def encoded_value(value: object) -> bytes | None:
     if type(value) is int:
         return b"%d" % value
     if isinstance(value, list):
-        return _packed(value) if value and isinstance(value[0], str | None) else _literal(value)
+        is_text = value and (value[0] is None or isinstance(value[0], (str, bytes)))
+        return _packed(value) if is_text else _literal(value)
     if isinstance(value, datetime):
         return value.isoformat().encode()
     return str(value).encode()
@@ -309,7 +310,7 @@ def _literal(numbers: list[int | float]) -> bytes:
     return ("{" + ",".join(map(str, numbers)) + "}").encode()
 
 
-def _packed(texts: list[str | None]) -> _Packed:
+def _packed(texts: list[str | bytes | None]) -> _Packed:
     """Return an array of texts in binary, so that no side escapes or parses quotation marks."""
     parts = [_ARRAY.pack(1, None in texts, _TEXT_OID), _DIMENSION.pack(len(texts), 1)]
     for text in texts:
