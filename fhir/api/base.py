@@ -47,6 +47,7 @@ from healthcloud.api.views import Handler, PlatformView
 from healthcloud.errors import BadRequest, Forbidden
 from healthcloud.tenancy.scope import tenant_scope
 
+_BARE: Final = frozenset({202, 304})
 _REFUSALS: Final[Mapping[int, Outcome]] = {403: "denied", 404: "failure", 410: "failure"}
 _READS: Final = frozenset({"GET", "HEAD"})
 
@@ -299,9 +300,12 @@ class FhirView(PlatformView):
             body = spelled(
                 body, self.format, pretty=self.request.query_params.get("_pretty") == "true"
             )
-        return HttpResponse(
+        response = HttpResponse(
             body, status=status, content_type=CONTENT_TYPES[self.format], headers=headers
         )
+        if not body and status in _BARE:  # nothing that a client should try to read
+            del response["Content-Type"]
+        return response
 
     @property
     def _query_text(self) -> str:

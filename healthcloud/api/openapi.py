@@ -129,7 +129,7 @@ class PlatformSchema(AutoSchema):
         """Add what the interactions of FHIR may answer beside what the view declares."""
         declared = next((a for a in answers.values() if "content" in a), {"description": ""})
         for status, text in FHIR_ANSWERS.get(self.method, {}).items():
-            if status in {"204", "304"}:
+            if status in {"202", "204", "304"}:
                 answers.setdefault(status, {"description": text})
             elif status not in answers:
                 answers[status] = {**copy.deepcopy(declared), "description": text}
@@ -142,7 +142,7 @@ class PlatformSchema(AutoSchema):
         }
         content = answer.get("content", {})
         if not self._reads_json():
-            if _JSON in content:
+            if _JSON in content and _FHIR not in content:
                 content[_FHIR] = content.pop(_JSON)
             return
         for media in content.values():

@@ -5,6 +5,8 @@ from typing import Final
 
 from django.http import HttpResponse
 from django.utils.http import http_date
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from fhir import jobs
@@ -24,6 +26,12 @@ class JobView(FhirView):
 
     required_scopes = {"GET": ANY_SCOPE, "DELETE": ANY_SCOPE}
 
+    @extend_schema(
+        responses={
+            (200, "application/json"): OpenApiTypes.OBJECT,
+            (200, "application/fhir+json"): OpenApiTypes.OBJECT,
+        }
+    )
     def get(self, request: Request, id: str) -> HttpResponse:
         """Answer 202 while the job goes on, then its result."""
         job = visible_job(self, id)
@@ -52,6 +60,7 @@ class JobFileView(FhirView):
         """Accept NDJSON, whatever it is called."""
         return "ndjson" in wanted or "json" in wanted
 
+    @extend_schema(responses={(200, NDJSON): OpenApiTypes.STR})
     def get(self, request: Request, id: str, number: int) -> HttpResponse:
         """Answer newline-delimited JSON."""
         visible_job(self, id)

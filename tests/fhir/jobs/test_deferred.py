@@ -44,7 +44,10 @@ def test_a_bundle_is_done_later_and_its_answers_are_kept(
     assert accepted["Preference-Applied"] == "respond-async"
     assert total(alice_client) == 0
     path = accepted["Content-Location"].removeprefix("http://testserver")
-    assert alice_client.get(path).status_code == 202
+    going_on = alice_client.get(path)
+    assert going_on.status_code == 202
+    assert "Content-Type" not in accepted
+    assert "Content-Type" not in going_on
     done = follow(alice_client, accepted)
     assert done.status_code == 200
     [output] = done.json()["output"]
