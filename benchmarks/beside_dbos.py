@@ -6,8 +6,9 @@
 Ours: `POST /v1/workflows/run` with `wait` over HTTP until the finished run is answered, with
 authentication, tenancy, events and audit. DBOS: the workflow function called in its own process,
 without HTTP. It is installed into a temporary virtual environment and gets a database of its own
-on the platform's server. Two kinds of steps of ours are measured: `transform`, which is data and
-is committed with the run's end, and `emit`, an effect with a commit of its own.
+on the platform's server. Three kinds of steps of ours are measured: `transform`, which is data,
+`emit`, which is an event, and `fhir`, which creates, finds and updates a resource in turn;
+`queued` is the last with a limit on the run's time, so that a worker carries it.
 
 CPU is read from /proc (children included): for ours web, worker, scheduler, cache and database;
 for DBOS its process and the database. Other programs on the machine bend rates, hardly the CPU.
@@ -28,7 +29,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.api_requests import Client, Platform, seconds, tree
+from benchmarks.api_requests import Client, Platform, observation, seconds, tree
 
 ROLES = ("web", "worker", "scheduler", "cache", "database")
 PEER = Path(__file__).with_name("dbos_peer.py")
@@ -78,6 +79,23 @@ class Figures:
         return f"{row}   {parts}"
 
 
+def step_of(kind: str, number: int) -> dict[str, object]:
+    """Return a step of a kind of run."""
+    if kind == "transform":
+        return {"id": f"s{number}", "kind": kind, "with": {"output": {"n": 1}}}
+    if kind == "emit":
+        arguments: dict[str, object] = {"type": "custom.bench.step", "payload": {"n": 1}}
+        return {"id": f"s{number}", "kind": kind, "with": arguments}
+    resource = observation("pat_bench", number)
+    if number % 3 == 1:
+        query = "Observation?subject=Patient/pat_bench&_count=1"
+        return {"id": f"s{number}", "kind": "fhir_search", "with": {"query": query}}
+    if number % 3 == 2:
+        resource["id"] = f"{{{{ steps.s{number - 2}.output.id }}}}"
+        return {"id": f"s{number}", "kind": "fhir_update", "with": {"resource": resource}}
+    return {"id": f"s{number}", "kind": "fhir_create", "with": {"resource": resource}}
+
+
 class Ours:
     """Runs of the platform, from the request to the finished run in its answer."""
 
@@ -86,17 +104,11 @@ class Ours:
 
     def prepare(self, steps: int, kind: str) -> None:
         """Publish the workflow."""
-        arguments = {
-            "transform": {"output": {"n": 1}},
-            "emit": {"type": "custom.bench.step", "payload": {"n": 1}},
-        }
         definition = {
             "slug": f"bench-{kind}-{steps}",
             "name": "Benchmark",
-            "steps": [
-                {"id": f"s{number}", "kind": kind, "with": arguments[kind]}
-                for number in range(steps)
-            ],
+            "steps": [step_of(kind, number) for number in range(steps)],
+            **({"timeout": "6h"} if kind == "queued" else {}),
         }
         client = Client(self.platform)
         client.send("POST", "/v1/workflows", definition, expected=(200, 201, 409))
@@ -182,7 +194,7 @@ def peer(platform: Platform, admin_url: str) -> Iterator[Peer]:
                 admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
 
 
-KINDS = ("transform", "emit")
+KINDS = ("transform", "emit", "fhir", "queued")
 
 
 def rounds(

@@ -3,9 +3,9 @@
 An item as a lane (`workflows.lanes`) costs a claim and a commit, which for a few values is a
 hundred times the work. Where the steps of a map are data or events, the worker of the run decides
 all items in memory and writes lanes, steps and events together. A few hundred items whose steps
-read and create resources do so in that transaction, for up to a second. One item that fails, is
-large or takes long, and all of them are begun as lanes in the usual way; nothing was written yet,
-or it was undone.
+read and create resources do so in that transaction, as long as that is a matter of seconds. One
+item that fails, is large or takes long, and all of them are begun as lanes in the usual way;
+nothing was written yet, or it was undone.
 """
 
 import math
@@ -29,7 +29,9 @@ from workflows.published import are_light, are_plain
 from workflows.reaching import ReachingCarrier
 
 SECONDS: Final = 20.0  # of computing for all items of a step
-_OWN_SECONDS: Final = 1.0  # for items that read and create, waits included: others wait, too
+_OWN_COMPUTING: Final = 1.0  # seconds for items that read and create: others wait, too
+_OWN_SECONDS: Final = 4.0  # the same with all that is waited for, such as a busy machine
+_SOUNDED: Final = 10  # items after which it shows how long all of them will take
 _OWN_ITEMS: Final = 500
 _BATCH: Final = 1000
 _Row = TypeVar("_Row", StepRun, Event)
@@ -95,12 +97,15 @@ class RunCarrier(ReachingCarrier):
     def items(self, action: FanOut, identifier: str, kind: type[Desk]) -> Iterator[Desk]:
         """Carry each item; raises HandOver when one can't be."""
         holder = self.journal.holder
-        until = time.monotonic() + (math.inf if kind is Desk else _OWN_SECONDS)
+        began, limit = time.monotonic(), math.inf if kind is Desk else _OWN_SECONDS
         room = MAX_RUN_BYTES - self.run.size - self.journal.written
-        patience = Patience(until=time.thread_time() + SECONDS)
+        computing = SECONDS if kind is Desk else _OWN_COMPUTING
+        patience = Patience(until=time.thread_time() + computing)
         for lane in lanes.rows_of(holder, action, identifier):
             self.work.lease.check()
-            if time.monotonic() > until:
+            passed = time.monotonic() - began
+            ahead = len(action.items) / lane.index if lane.index >= _SOUNDED else 1.0
+            if passed * ahead > limit:
                 raise TooSlow
             own = Holder(self.run, lane)
             journal = Journal(own, self.journal.actor, sequence=self.journal.sequence)
