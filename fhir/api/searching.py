@@ -13,8 +13,9 @@ from fhir.bundles import searchset
 from fhir.definitions import compartment_parameters
 from fhir.identity import check_id, check_type
 from fhir.search.parser import parse, parse_pairs
+from fhir.search.present import present_types
 from fhir.search.request import SearchRequest
-from fhir.search.service import SearchResult, present_types, run, run_several
+from fhir.search.service import SearchResult, run, run_several
 from fhir.search.several import parse_everywhere, parse_several, types_named, within
 from fhir.stored import StoredResource
 from healthcloud.api.principal import Principal

@@ -17,7 +17,8 @@ from fhir.interactions.bundle import Answer, Entry
 from fhir.interactions.history import history, page_links, read_options
 from fhir.interactions.read import is_known, part_of, read, vread
 from fhir.search.parser import parse, parse_pairs
-from fhir.search.service import SearchResult, present_types, run, run_several
+from fhir.search.present import present_types
+from fhir.search.service import SearchResult, run, run_several
 from fhir.search.several import parse_everywhere, parse_several, types_named, within
 from fhir.stored import StoredResource
 from healthcloud.errors import NotFound

@@ -20,6 +20,7 @@ from fhir.search.params.reference import has_url, is_promoted, refers_by
 from fhir.search.request import ChainCriterion, Criterion, HasCriterion, ParameterCriterion
 
 Kind = Literal["row", "narrow", "rows", "token", "filter", "tested"]
+_MEASURED: Final = frozenset({"number", "quantity"})
 _STRINGS: Final = frozenset({"", "exact", "equals"})
 _SIDE_ROWS: Final = "{alias}.pk IN (SELECT v.resource FROM fhir_{table} v WHERE "
 _NARROW: Final = timedelta(days=31)
@@ -43,12 +44,14 @@ class Way:
 class Anchored:
     """A search whose plan is fixed: its rows gathered by an index, or probed one by one.
 
-    `of_one_patient` says that all matches are of one patient, whose index has them by date.
+    `of_one_patient` says that all matches are of one patient, whose index has them by date. Where
+    it `is_loose`, only the probe is fixed: how rows are gathered is planned for the values.
     """
 
     gather: Clause
     probe: Clause
     of_one_patient: bool = False
+    is_loose: bool = False
 
 
 def anchored(
@@ -71,6 +74,17 @@ def anchored(
         all_of([masked(way.probe) for way in known]),
         of_one_patient=any(way.gather.sql == f"{alias}.patient = %s::bigint" for way in known),
     )
+
+
+def loosely_anchored(
+    criteria: Sequence[Criterion], matches: Clause, alias: str, context: SearchContext
+) -> Anchored | None:
+    """Return the conditions of a search that no one index answers, None where no row is probed."""
+    ways = [way_of(criterion, alias, context) for criterion in criteria]
+    probes = [masked(way.probe) for way in ways if way is not None]
+    if not criteria or len(probes) < len(ways):
+        return None
+    return Anchored(matches, all_of(probes), is_loose=True)
 
 
 def _leading(kinds: Sequence[Kind]) -> Kind | None:
@@ -111,6 +125,8 @@ def _parameter(criterion: ParameterCriterion, alias: str, context: SearchContext
         return _side_rows("rows", "string", clause, alias)
     if criterion.parameter.type == "date" and clause.sql.startswith(f"{alias}.pk IN "):
         return _side_rows(_span(criterion, context), "date", clause, alias)
+    if criterion.parameter.type in _MEASURED and clause.sql.startswith(f"{alias}.pk IN "):
+        return _side_rows("tested", "quantity", clause, alias)
     is_plain = clause.sql.startswith(f"NOT ({alias}.tokens ") and "SELECT" not in clause.sql
     return _same("filter", clause) if is_plain else None
 

@@ -29,6 +29,12 @@ def any_of(clauses: Sequence[Clause]) -> Clause:
     return _joined(clauses, " OR ", "false")
 
 
+def joined(*pieces: Clause) -> Clause:
+    """Return pieces of a statement as they follow each other."""
+    values = tuple(value for piece in pieces for value in piece.params)
+    return Clause("".join(piece.sql for piece in pieces), values)
+
+
 def negate(clause: Clause) -> Clause:
     """Return the opposite."""
     return Clause(f"NOT ({clause.sql})", clause.params)
@@ -54,13 +60,13 @@ def has_any_token(alias: str, tokens: Iterable[int]) -> Clause:
     if not wanted:
         return FALSE
     if len(wanted) > MAX_COMPARED:
-        return Clause(f"{alias}.pk = ANY({_GATHERED})", (array(wanted),))
+        return Clause(f"{alias}.pk = ANY({GATHERED})", (array(wanted),))
     operator = "@>" if len(wanted) == 1 else "&&"
     return Clause(f"{alias}.tokens {operator} {tokens_of(len(wanted))}", (array(wanted),))
 
 
 # The array is made first, and no row is compared with all tokens.
-_GATHERED: Final = (
+GATHERED: Final = (
     "ARRAY(SELECT g.pk FROM unnest(%s::bigint[]) AS wanted(token) CROSS JOIN LATERAL"
     " (SELECT m.pk FROM fhir_resource m WHERE m.tokens @> ARRAY[wanted.token] OFFSET 0) AS g)"
 )
@@ -70,7 +76,7 @@ def has_no_token(alias: str, tokens: Iterable[int]) -> Clause:
     """Return the condition that a row has none of the tokens."""
     wanted = sorted(set(tokens))
     if len(wanted) > MAX_COMPARED:  # the rows that have one are hashed, not compared one by one
-        return Clause(f"{alias}.pk NOT IN (SELECT unnest({_GATHERED}))", (array(wanted),))
+        return Clause(f"{alias}.pk NOT IN (SELECT unnest({GATHERED}))", (array(wanted),))
     return negate(has_any_token(alias, wanted))
 
 

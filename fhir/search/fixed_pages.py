@@ -96,7 +96,8 @@ def many_page_statement(
     params += [most] if walked else []
     is_short = len(shape.gather) + len(shape.probe) <= LONGEST_PREPARED
     text = _text(shape) if is_short else _written(shape)
-    return Statement(text, [*params, most], prepare=True, is_fixed=True)
+    is_fixed = not found.is_loose
+    return Statement(text, [*params, most], prepare=is_fixed, is_fixed=is_fixed)
 
 
 def _named(keys: Sequence[Order]) -> tuple[tuple[str, bool], ...]:
@@ -214,9 +215,3 @@ def _order(keys: tuple[tuple[str, bool], ...], prefix: str = "") -> str:
 
 def _direction(falls: bool) -> str:
     return " DESC" if falls else " ASC"
-
-
-def fixed_total_statement(found: Anchored) -> Statement:
-    """Return the statement that counts all matches."""
-    sql = f"SELECT count(*) FROM fhir_resource r WHERE {found.gather.sql}"
-    return Statement(sql, found.gather.params, prepare=True, is_fixed=True)

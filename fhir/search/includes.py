@@ -17,9 +17,10 @@ from fhir.definitions import (
 )
 from fhir.indexing import own_bases
 from fhir.rows import STORED_COLUMNS, stored_of
-from fhir.search.clause import array
+from fhir.search.clause import GATHERED, MAX_COMPARED, array
 from fhir.search.extractors import Reference, extract
 from fhir.search.params.reference import has_url, refers_by
+from fhir.search.present import present_types
 from fhir.search.request import Include, SearchRequest
 from fhir.sql import Row, Statement, fetch_all
 from fhir.stored import StoredResource
@@ -41,6 +42,11 @@ _BY_TOKEN: Final = (
     f" AND r.content IS NOT NULL AND r.tokens && %s::bigint[] {_ORDER}"
 )
 
+_BY_TOKENS: Final = (
+    f"SELECT {STORED_COLUMNS} FROM fhir_resource r WHERE r.project = %s::integer"
+    f" AND r.content IS NOT NULL AND r.pk = ANY({GATHERED}) {_ORDER}"
+)
+
 Belongs = Callable[[StoredResource], bool]
 
 
@@ -56,10 +62,12 @@ class Included:
 class _Step:
     """What one step asks for: keys, tokens, and the canonicals among them with their versions.
 
-    `known` is what the project added to R4's parameters, where the includes may mean it.
+    `known` is what the project added to R4's parameters, where the includes may mean it; `there`
+    are the types that may refer to something, where an include names none.
     """
 
     known: parameters.Known
+    there: frozenset[str] = frozenset()
     keys: set[int] = field(default_factory=set)
     tokens: set[int] = field(default_factory=set)
     # url → versions asked for; None: whichever there is
@@ -92,8 +100,10 @@ def included(request: SearchRequest, matches: Sequence[StoredResource], project:
     seen = {match.key for match in matches}
     latest = list(matches)
     known = parameters.current() if _asks_more(request) else parameters.Known()
+    is_open = any(not include.source_type for include in request.revincludes)
+    there = frozenset(present_types() if is_open else ())
     for number in range(MAX_STEPS):
-        step = _asked(request, latest, known, first=number == 0)
+        step = _asked(request, latest, _Step(known, there), first=number == 0)
         step.keys -= seen
         latest = _run(step, project, seen)
         room = MAX_INCLUDED - len(result.resources)
@@ -118,12 +128,11 @@ def _asks_more(request: SearchRequest) -> bool:
 def _asked(
     request: SearchRequest,
     sources: Sequence[StoredResource],
-    known: parameters.Known,
+    step: _Step,
     *,
     first: bool,
 ) -> _Step:
-    """Return what a step asks for: after the first, only what iterates."""
-    step = _Step(known)
+    """Return the step with what it asks for: after the first, only what iterates."""
     forward = [include for include in request.includes if first or include.iterate]
     reverse = [include for include in request.revincludes if first or include.iterate]
     for source in sources:
@@ -149,7 +158,8 @@ def _run(step: _Step, project: int, seen: set[int]) -> list[StoredResource]:
     ):
         if tokens:
             params = (project, array(sorted(tokens)), limit)
-            asked.append((Statement(_BY_TOKEN, params, prepare=True, is_fixed=True), belongs))
+            sql = _BY_TOKEN if len(tokens) <= MAX_COMPARED else _BY_TOKENS
+            asked.append((Statement(sql, params, prepare=True, is_fixed=True), belongs))
     if not asked:
         return []
     found: list[StoredResource] = []
@@ -210,7 +220,7 @@ def _is_local(reference: Reference) -> bool:
 
 
 def _add_referring(step: _Step, source: StoredResource, include: Include) -> None:
-    for resource_type, code in _reverse_parameters(include, source.resource_type, step.known):
+    for resource_type, code in _reverse_parameters(include, source.resource_type, step):
         salt = hashes.param_salt(resource_type, code)
         step.reverse_tokens.add(source.key ^ salt)
         parameter = step.parameter(resource_type, code)
@@ -223,13 +233,12 @@ def _add_referring(step: _Step, source: StoredResource, include: Include) -> Non
             named.add((url, source.resource.get("version")))
 
 
-def _reverse_parameters(
-    include: Include, target: str, known: parameters.Known
-) -> Sequence[tuple[str, str]]:
+def _reverse_parameters(include: Include, target: str, step: _Step) -> Sequence[tuple[str, str]]:
     if include.code:
         return [(include.source_type, include.code)]
-    pairs = (*reference_parameters(target), *known.references_to(target))
-    return [pair for pair in pairs if include.source_type in {"", pair[0]}]
+    pairs = (*reference_parameters(target), *step.known.references_to(target))
+    kinds = {include.source_type} if include.source_type else step.there
+    return [pair for pair in pairs if pair[0] in kinds]
 
 
 def _refers(step: _Step) -> Belongs:

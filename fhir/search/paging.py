@@ -61,8 +61,16 @@ def after(cursor: str, orders: Sequence[Order]) -> Clause:
 
     Raises SearchRefused for a cursor that this search did not hand out.
     """
-    keys = _decode(cursor.removeprefix(BEFORE), orders)
-    columns = [*orders, Order(Clause("r.pk"), "bigint", orders[-1].descending)]
+    return beyond(decode_cursor(cursor, orders), [*orders, pk_order(orders[-1])])
+
+
+def pk_order(last: Order) -> Order:
+    """Return the order of rows whose keys are all the same, the last of which is given."""
+    return Order(Clause("r.pk"), "bigint", last.descending)
+
+
+def beyond(keys: Sequence[object], columns: Sequence[Order]) -> Clause:
+    """Return the condition that a row comes after these keys in the order of columns."""
     if len({order.descending for order in columns}) == 1:
         return _row_comparison(columns, keys)
     alternatives = []
@@ -90,7 +98,12 @@ def _compare(order: Order, operator: str, key: object) -> Clause:
     return Clause(sql, (*order.expression.params, key))
 
 
-def _decode(cursor: str, orders: Sequence[Order]) -> list[object]:
+def decode_cursor(cursor: str, orders: Sequence[Order]) -> list[object]:
+    """Return the keys of a cursor's row, its number last.
+
+    Raises SearchRefused for a cursor that this search did not hand out.
+    """
+    cursor = cursor.removeprefix(BEFORE)
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         values = msgspec.json.decode(raw, type=list[int | str])

@@ -76,10 +76,12 @@ Criterion = (
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One key of `_sort`."""
+    """One key of `_sort`; `via` is the reference to the `target` type whose parameter it is."""
 
     parameter: SearchParameter
     descending: bool
+    via: SearchParameter | None = None
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +128,9 @@ class SearchRequest:
 
 
 def types_touched(request: SearchRequest) -> set[str]:
-    """Return the other types whose content a search tests, through chains and `_has`."""
-    return {name for criterion in request.criteria for name in _types(criterion)} - {
-        request.resource_type
-    }
+    """Return the other types whose content a search tests, through chains, `_has` and `_sort`."""
+    tested = {name for criterion in request.criteria for name in _types(criterion)}
+    return (tested | {key.target for key in request.sort if key.via}) - {request.resource_type}
 
 
 def parts_of_criterion(criterion: Criterion) -> tuple[Criterion, ...]:

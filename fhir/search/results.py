@@ -10,15 +10,8 @@ from typing import Final, cast
 from fhir.definitions import is_resource_type
 from fhir.search.criterion import CriterionReader
 from fhir.search.errors import SearchRefused
-from fhir.search.request import (
-    Contained,
-    ContainedType,
-    Include,
-    SearchRequest,
-    SortKey,
-    Summary,
-    Total,
-)
+from fhir.search.request import Contained, ContainedType, Include, SearchRequest, Summary, Total
+from fhir.search.sort_keys import read_sort_key
 
 MAX_COUNT: Final = 1000
 MAX_DIGITS: Final = 20
@@ -38,11 +31,11 @@ def _count(request: SearchRequest, value: str, reader: CriterionReader) -> Searc
 def _sort(request: SearchRequest, value: str, reader: CriterionReader) -> SearchRequest:
     keys = []
     for part in filter(None, value.split(",")):
-        code, descending = part.removeprefix("-"), part.startswith("-")
-        parameter = reader.parameter(request.resource_type, code, "_sort")
-        if parameter.type in {"composite", "special"} or parameter.code in {"_text", "_content"}:
-            raise SearchRefused(f"`{code}` has no order.", param="_sort")
-        keys.append(SortKey(parameter, descending))
+        keys.append(
+            read_sort_key(
+                request.resource_type, part.removeprefix("-"), reader, falls=part.startswith("-")
+            )
+        )
     if len(request.sort) + len(keys) > MAX_SORT_KEYS:
         raise SearchRefused(f"`_sort` may have {MAX_SORT_KEYS} keys.", param="_sort")
     return replace(request, sort=(*request.sort, *keys))

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from fhir.definitions import type_name
 from fhir.identity import check_type
-from fhir.search.anchors import anchored
+from fhir.search.anchors import Anchored, anchored, loosely_anchored
 from fhir.search.clause import Clause
 from fhir.search.contained import count_contained, find_contained, is_contained_cursor
 from fhir.search.context import SearchContext
@@ -35,23 +35,13 @@ from fhir.search.query import (
     total_statement,
 )
 from fhir.search.request import Criterion, Ignored, ParameterCriterion, SearchRequest
-from fhir.search.walked_strings import strings_page_statement
-from fhir.sql import Row, Statement, fetch, fetch_all
+from fhir.search.walked_values import matching_statement, read_walk, walk_of
+from fhir.sql import Row, Statement, fetch_all
 from fhir.stored import StoredResource
 from healthcloud.tenancy.scope import active_project
 
 _COLUMNS = len(COLUMNS.split(","))
 _AT_ONCE = 100
-# The types one after the other, each found by its first row.
-_TYPES = """
-WITH RECURSIVE known(rtype) AS (
-    (SELECT rtype FROM fhir_resource WHERE project = %s::integer ORDER BY rtype LIMIT 1)
-    UNION ALL
-    SELECT (SELECT r.rtype FROM fhir_resource r WHERE r.project = %s::integer
-        AND r.rtype > known.rtype ORDER BY r.rtype LIMIT 1)
-    FROM known WHERE known.rtype IS NOT NULL
-) SELECT rtype FROM known
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +97,14 @@ def _run_one(request: SearchRequest, context: SearchContext) -> tuple[int | None
     at_once = (
         dated_page_statement(request, fixed, context)
         if fixed
-        else rising_page_statement(request, context) or strings_page_statement(request, context)
+        else rising_page_statement(request, context)
     )
     if at_once:
         return _fetch(request, at_once, [matches])
+    walk = None if request.criteria else walk_of(request, context)
+    walked = read_walk(walk) if walk else None
+    if walked is not None:
+        return _read(request, walked, matches)
     may_be_few = request.criteria and not any(map(_reads_texts, request.criteria))
     if may_be_few and not is_many(matches):
         few = (
@@ -122,12 +116,10 @@ def _run_one(request: SearchRequest, context: SearchContext) -> tuple[int | None
         if seen is not None:
             return seen
         remember_many(matches)
-    many = (
-        many_page_statement(request, fixed, context)
-        if fixed
-        else page_statement(request, matches, context)
-    )
-    return _fetch(request, many, [matches])
+    known = fixed or loosely_anchored(request.criteria, matches, "r", context)
+    if known is None:
+        return _fetch(request, page_statement(request, matches, context), [matches])
+    return _fetch_many(request, known, matches, context)
 
 
 def _reads_texts(criterion: Criterion) -> bool:
@@ -176,12 +168,6 @@ def _run_contained(request: SearchRequest, *, now: datetime) -> SearchResult:
     return _result(request, [*entries, *page.entries], (following, None), total)
 
 
-def present_types() -> list[str]:
-    """Return the types of which the scope's project has resources."""
-    _, project = active_project()
-    return [type_name(row[0]) for row in fetch(_TYPES, (project, project)) if row[0] is not None]
-
-
 def _fetch(
     request: SearchRequest, page: Statement | None, matches: Sequence[Clause]
 ) -> tuple[int | None, list[Row], bool]:
@@ -197,9 +183,23 @@ def _fetch(
     total = results[-1][0][0] if page is None or len(results) > 1 else None
     if is_estimate and total is not None and total > EXACT_UP_TO:
         total = _estimated(matches)
-    found = results[0] if page else []
-    rows = found[: request.count]
-    if total is None and request.total == "known" and not request.cursor and found == rows:
+    return _page(request, results[0] if page else [], total)
+
+
+def _read(
+    request: SearchRequest, found: Sequence[Row], matches: Clause
+) -> tuple[int | None, list[Row], bool]:
+    """Return what `_fetch` does, of rows that were read already."""
+    is_asked = request.total in {"accurate", "estimate"}
+    return _page(request, found, _asked_total(request, matches) if is_asked else None)
+
+
+def _page(
+    request: SearchRequest, found: Sequence[Row], total: int | None
+) -> tuple[int | None, list[Row], bool]:
+    rows = list(found[: request.count])
+    is_whole = len(found) == len(rows) and not request.cursor
+    if total is None and request.total == "known" and is_whole:
         total = len(rows)  # the page holds all there is
     if is_before(request.cursor):
         rows.reverse()
@@ -221,6 +221,18 @@ def _fetch_few(
     if request.cursor and request.total in {"accurate", "estimate"}:
         total = _asked_total(request, matches)
     return total, rows, len(found) > request.count
+
+
+def _fetch_many(
+    request: SearchRequest, known: Anchored, matches: Clause, context: SearchContext
+) -> tuple[int | None, list[Row], bool]:
+    """Return what `_fetch` does, of a search that matches many, each of which can be tested."""
+    walk = walk_of(request, context)
+    page = matching_statement(walk, known.probe) if walk else None
+    rows = [row[:-1] for row in fetch_all([page])[0]] if page else []
+    if len(rows) > request.count:
+        return _read(request, rows, matches)
+    return _fetch(request, many_page_statement(request, known, context), [matches])
 
 
 def _asked_total(request: SearchRequest, matches: Clause) -> int:

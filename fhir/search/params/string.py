@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Final
+from unicodedata import normalize
 
 from fhir.index_rows import FOLDED_LENGTH
 from fhir.search.clause import MAX_KNOWN, Clause, all_of, any_of
@@ -52,8 +53,10 @@ def starts_with(column: str, text: str) -> Clause:
 
 _MATCHES: Final[dict[str, Callable[[str, str], Clause]]] = {
     "": lambda folded, text: starts_with("v.folded", folded),
+    # A letter and its accent may be written as one character or as two.
     "exact": lambda folded, text: Clause(
-        "v.folded = %s::text AND v.exact = %s::text", (folded, text)
+        "v.folded = %s::text AND v.exact = ANY(%b::text[])",
+        (folded, sorted({text, normalize("NFC", text), normalize("NFD", text)})),
     ),
     # What is longer than the index holds is looked through as it came, accents and all.
     "contains": lambda folded, text: Clause(

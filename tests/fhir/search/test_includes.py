@@ -124,6 +124,20 @@ def test_includes_follow_ids_and_canonicals(
     assert beside(kind, query) == ids
 
 
+def test_many_who_may_refer_are_looked_up_one_by_one(
+    beside: Included, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = (
+        "_id=p1&_revinclude=*",
+        "_id=p2&_revinclude:iterate=*",
+        "_id=p1&_revinclude=Patient:*",
+    )
+    before = [beside("Patient", query) for query in queries]
+    monkeypatch.setattr(includes, "MAX_COMPARED", 1)
+    assert [beside("Patient", query) for query in queries] == before
+    assert before == [["p2", "r1", "r2"], ["p1", "r1", "r2", "r3"], ["p2"]]
+
+
 def test_what_does_not_fit_is_told(
     beside: Included, alice_actor: Actor, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

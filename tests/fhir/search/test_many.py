@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from fhir import store
-from fhir.search import fixed_pages, many, query, search, service, walked_strings
+from fhir.search import fixed_pages, many, query, search, service
 from fhir.search.context import SearchContext
 from fhir.search.parser import parse
 from fhir.search.query import matching
@@ -63,6 +63,9 @@ def patients(in_riverside: Scope, alice_actor: Actor, now: datetime) -> None:
         "birthdate=ge1980&gender=female",
         "birthdate=" + ",".join(f"198{number}-01-01" for number in range(7)),
         "link:Patient.birthdate=lt1990&gender=female",
+        "birthdate=ge1980&name=many",
+        "link:Patient.name=many&name=many",
+        "_has:Observation:patient:code=8310-5&name=many&birthdate=lt1990",
     ],
 )
 @pytest.mark.parametrize(
@@ -159,52 +162,3 @@ def test_what_is_found_is_the_same_however_it_is_planned(
     monkeypatch.setattr(service, "is_many", lambda _: is_known)
     found = search(resource_type=kind, query=text, now=now)
     assert [entry.id for entry in found.entries] == [row[2].decode() for row in expected]
-
-
-NAMED = {
-    "a": ["Berg", "Zoe"],
-    "b": ["Adler"],
-    "c": ["Berg", "BERG"],
-    "d": [],
-    "e": ["Mann"],
-    "f": ["Adler", "Aal"],
-    "g": [],
-    "h": ["Zoe"],
-}
-
-
-@pytest.mark.parametrize("steps", [1, 4, 2000])
-@pytest.mark.parametrize(
-    ("sort", "expected"),
-    [
-        ("family", ["f", "b", "a", "c", "e", "h", "d", "g"]),
-        ("-family", ["h", "a", "e", "c", "f", "b", "g", "d"]),
-    ],
-)
-def test_a_whole_type_is_read_in_the_order_of_its_names_both_ways(
-    monkeypatch: pytest.MonkeyPatch,
-    in_riverside: Scope,
-    alice_actor: Actor,
-    now: datetime,
-    steps: int,
-    sort: str,
-    expected: list[str],
-) -> None:
-    monkeypatch.setattr(walked_strings, "_STEPS", ((1000, steps),))
-    for rid, names in NAMED.items():
-        patient = {"resourceType": "Patient", "id": rid, "name": [{"family": n} for n in names]}
-        written = patient if names else {"resourceType": "Patient", "id": rid}
-        store.write_many(resources=[written], actor=alice_actor, now=now)
-    pages = [expected[:3], expected[3:6], expected[6:]]
-    seen, asked = [], f"_sort={sort}&_count=3"
-    while asked:
-        page = search(resource_type="Patient", query=asked, now=now)
-        seen.append([entry.id for entry in page.entries])
-        asked = page.next_query or ""
-    assert seen == pages
-    back, asked = [], page.prev_query or ""
-    while asked:
-        page = search(resource_type="Patient", query=asked, now=now)
-        back.append([entry.id for entry in page.entries])
-        asked = page.prev_query or ""
-    assert back == [pages[1], pages[0]]

@@ -133,6 +133,7 @@ FOUND = [
     ("Patient", "name=dr. anna  maria", ["anna"]),
     ("Patient", "name:contains=ULLER", ["anna", "cleo"]),
     ("Patient", "name:exact=MÜLLER", ["cleo"]),
+    ("Patient", "name:exact=MU\u0308LLER", ["cleo"]),
     ("Patient", "name:exact=müller", []),
     ("Patient", "name:text=müll", ["anna", "cleo"]),
     ("Patient", r"family=smith\, jr", ["bert"]),

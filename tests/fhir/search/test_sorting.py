@@ -11,6 +11,8 @@ from fhir import store
 from fhir.definitions import resource_types, search_parameters
 from fhir.search import search
 from fhir.search.errors import SearchRefused
+from fhir.search.parser import parse
+from fhir.search.request import types_touched
 from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import Scope
 
@@ -187,3 +189,89 @@ def test_a_posted_search_is_a_form(stored: None, alice_client: APIClient) -> Non
     form = "active=true&_format=xml"
     answer = alice_client.post(address, form, content_type="application/x-www-form-urlencoded")
     assert answer["Content-Type"].startswith("application/fhir+xml")
+
+
+PEOPLE: list[dict[str, Any]] = [
+    {
+        "resourceType": "Patient",
+        "id": "p-a",
+        "name": [{"family": "Zeta"}, {"family": "Alpha"}],
+        "gender": "male",
+        "birthDate": "1980-01-01",
+        "managingOrganization": {"reference": "Organization/o2"},
+        "generalPractitioner": [{"reference": "Practitioner/d2"}, {"reference": "Practitioner/d1"}],
+    },
+    {
+        "resourceType": "Patient",
+        "id": "p-b",
+        "name": [{"family": "Beta"}],
+        "gender": "female",
+        "birthDate": "1990-01-01",
+        "managingOrganization": {"reference": "Organization/o1"},
+        "generalPractitioner": [{"reference": "Organization/o1"}],
+    },
+    {"resourceType": "Patient", "id": "p-c"},
+    {"resourceType": "Organization", "id": "o1", "name": "Mercy"},
+    {"resourceType": "Organization", "id": "o2", "name": "Grace"},
+    {"resourceType": "Practitioner", "id": "d1", "name": [{"family": "Able"}]},
+    {"resourceType": "Practitioner", "id": "d2", "name": [{"family": "Young"}]},
+    observation("of-a", subject={"reference": "Patient/p-a"}),
+    observation("of-b", subject={"reference": "Patient/p-b"}),
+    observation("of-c", subject={"reference": "Patient/p-c"}),
+    observation("of-d"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "sort", "ids"),
+    [
+        ("Observation", "patient.family,_id", ["of-a", "of-b", "of-c", "of-d"]),
+        ("Observation", "-patient.family,_id", ["of-a", "of-b", "of-c", "of-d"]),
+        ("Observation", "subject:Patient.birthdate,_id", ["of-a", "of-b", "of-c", "of-d"]),
+        ("Observation", "-subject:Patient.birthdate,_id", ["of-b", "of-a", "of-c", "of-d"]),
+        ("Observation", "Patient:subject.gender,_id", ["of-b", "of-a", "of-c", "of-d"]),
+        ("Observation", "patient.organization,-_id", ["of-b", "of-a", "of-d", "of-c"]),
+        ("Observation", "-patient._id,_id", ["of-c", "of-b", "of-a", "of-d"]),
+        ("Patient", "organization.name,_id", ["p-a", "p-b", "p-c"]),
+        ("Patient", "-organization.name,_id", ["p-b", "p-a", "p-c"]),
+        ("Patient", "Practitioner:general-practitioner.family,_id", ["p-a", "p-b", "p-c"]),
+        ("Patient", "general-practitioner:Organization.name,_id", ["p-b", "p-a", "p-c"]),
+    ],
+)
+def test_what_a_reference_leads_to_is_an_order(
+    in_riverside: Scope, alice_actor: Actor, now: datetime, kind: str, sort: str, ids: list[str]
+) -> None:
+    store.write_many(resources=PEOPLE, actor=alice_actor, now=now)
+    pages: list[str] = []
+    query: str | None = f"_sort={sort}&_count=2"
+    while query is not None:
+        found = search(resource_type=kind, query=query, now=now, strict=True)
+        pages += [entry.id for entry in found.entries]
+        query = found.next_query
+    assert pages == ids
+    back = search(resource_type=kind, query=found.prev_query or "", now=now, strict=True)
+    assert [entry.id for entry in back.entries] == ids[:2]
+
+
+@pytest.mark.parametrize(
+    ("sort", "message"),
+    [
+        ("subject:Patient.organization.name", "follows one reference"),
+        ("subject.identifier", "may lead to Device or Group or"),
+        ("code.text", "is no reference"),
+        ("patient.nothing", "no search parameter `nothing`"),
+        ("patient._lastUpdated", "of the resource itself"),
+        ("patient._text", "has no order"),
+        ("Patient:nothing.name", "no search parameter `nothing`"),
+    ],
+)
+def test_what_is_no_order_behind_a_reference_is_refused(
+    in_riverside: Scope, now: datetime, sort: str, message: str
+) -> None:
+    with pytest.raises(SearchRefused, match=message):
+        search(resource_type="Observation", query=f"_sort={sort}", now=now, strict=True)
+
+
+def test_an_order_behind_a_reference_touches_its_type() -> None:
+    request = parse("Observation", "_sort=-patient.family")
+    assert types_touched(request) == {"Patient"}
