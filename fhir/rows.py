@@ -28,6 +28,10 @@ _READ_VERSION: Final = (
     "SELECT version, updated, content FROM fhir_history WHERE project = %s::integer"
     " AND rtype = %s::smallint AND rid = %s::text AND version = %s::integer"
 )
+_READ_VERSION_RECORDED: Final = (
+    f"WITH found AS MATERIALIZED ({_READ_VERSION} AND content IS NOT NULL), {{recorded}}"
+    " SELECT version, updated, content FROM found"
+)
 _LOCK: Final = (
     "SELECT r.self, r.pk, r.version, r.updated, r.content FROM fhir_resource r"
     " JOIN unnest(%s::smallint[], %b::text[]) AS k(rtype, rid)"
@@ -96,6 +100,16 @@ def read_recorded(project: int, type_number: int, rid: str, recorded: Statement)
 def read_version(project: int, type_number: int, rid: str, version: int) -> Row | None:
     """Return `(version, updated, content)` of one version."""
     rows = fetch(_READ_VERSION, (project, type_number, rid, version), prepare=True)
+    return rows[0] if rows else None
+
+
+def read_version_recorded(
+    project: int, type_number: int, rid: str, version: int, recorded: Statement
+) -> Row | None:
+    """Return what `read_version` does, of a deletion None; `recorded` as for a read."""
+    sql = _READ_VERSION_RECORDED.replace("{recorded}", recorded.sql)
+    params = (project, type_number, rid, version, *recorded.params)
+    rows = fetch(sql, params, prepare=True)
     return rows[0] if rows else None
 
 

@@ -1,4 +1,4 @@
-"""The interactions that are answered without Django's middleware: read, search and create.
+"""The interactions that are answered without Django's middleware: reads, search and create.
 
 Each runs one group of statements, or several that only read, so that each group can be a
 transaction of its own.
@@ -7,7 +7,7 @@ transaction of its own.
 import re
 from typing import Final
 
-from fhir.api.views.instance import InstanceView
+from fhir.api.views.instance import InstanceHistoryView, InstanceView, VersionView
 from fhir.api.views.type import TypeView
 from healthcloud.organizations.direct import DirectRoute
 
@@ -33,6 +33,10 @@ ID: Final = r"(?P<id>[A-Za-z0-9\-.][A-Za-z0-9\-._]{0,63})"
 
 ROUTES: Final = (
     DirectRoute(frozenset({"GET"}), re.compile(f"{TYPE}/{ID}"), InstanceView),
+    DirectRoute(frozenset({"GET"}), re.compile(f"{TYPE}/{ID}/_history"), InstanceHistoryView),
+    DirectRoute(
+        frozenset({"GET"}), re.compile(rf"{TYPE}/{ID}/_history/(?P<version>[^/]+)"), VersionView
+    ),
     DirectRoute(frozenset({"GET"}), re.compile(TYPE), TypeView),
     DirectRoute(frozenset({"POST"}), re.compile(NEW), TypeView),
 )

@@ -1,4 +1,4 @@
-"""Read, search, create and update at their plainest, answered in the event loop's own thread.
+"""Read, vread, search and plain writes, answered in the event loop's own thread.
 
 Each handler says what a success looks like and declines everything else, which the views answer:
 formats other than JSON, parts of resources, conditions, whatever is refused or not found. What
@@ -7,6 +7,7 @@ they call is what the views call. `docs/decisions/0140`.
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -29,8 +30,11 @@ from fhir.bundles import searchset
 from fhir.definitions import is_resource_type, type_number
 from fhir.documents import parse as parse_resource
 from fhir.interactions.create import create as create_resource
+from fhir.interactions.patch import patch as patch_resource
 from fhir.interactions.update import update as update_resource
-from fhir.rows import read_recorded
+from fhir.patches import read_patch
+from fhir.patches.reading import JSON_PATCH, MERGE_PATCH
+from fhir.rows import read_recorded, read_version_recorded
 from fhir.search.parser import parse
 from fhir.search.request import (
     AllCriterion,
@@ -42,11 +46,13 @@ from fhir.search.request import (
     SearchRequest,
 )
 from fhir.search.service import run
+from fhir.sql import Statement
 from fhir.stored import StoredResource
 from healthcloud.api.errors import describe
 from healthcloud.organizations.express import Answer, Call, ExpressRoute, Headers
 from healthcloud.tenancy.scope import only_reading
 
+_VERSION: Final = "_history/(?P<version>[1-9][0-9]{0,8})"
 _MOST: Final = 100  # a larger page takes its time, in a thread
 _LONGEST: Final = 8_000  # characters of a query; to read many values takes a while, too
 _JSON: Final = (b"content-type", CONTENT_TYPE.encode())
@@ -61,17 +67,35 @@ def read(call: Call) -> Answer | None:
     kind, rid = call.arguments["resource_type"], call.arguments["id"]
     if call.query or not _is_plain(call, kind, "r") or not is_resource_type(kind):
         return None
-    recorded = Access("read", kind, rid).recording(
+    recorded = _recording(call, Access("read", kind, rid))
+    found = read_recorded(call.caller.project.number, type_number(kind), rid, recorded)
+    return None if found is None else _version(*found)
+
+
+def vread(call: Call) -> Answer | None:
+    """Answer a version of a resource."""
+    kind, rid = call.arguments["resource_type"], call.arguments["id"]
+    if call.query or not _is_plain(call, kind, "r") or not is_resource_type(kind):
+        return None
+    recorded = _recording(call, Access("vread", kind, rid))
+    found = read_version_recorded(
+        *(call.caller.project.number, type_number(kind), rid),
+        *(int(call.arguments["version"]), recorded),
+    )
+    return None if found is None else _version(*found)
+
+
+def _recording(call: Call, access: Access) -> Statement:
+    return access.recording(
         source="found",
         project=call.caller.project.number,
         actor=call.caller.principal.actor,
         request_id=call.request_id,
         now=call.now,
     )
-    found = read_recorded(call.caller.project.number, type_number(kind), rid, recorded)
-    if found is None:
-        return None
-    version, updated, content = found
+
+
+def _version(version: int, updated: datetime, content: bytes) -> Answer:
     return Answer(200, _version_headers(version, updated.timestamp()), content)
 
 
@@ -136,6 +160,25 @@ def update(call: Call) -> Answer | None:
         resource_type=kind,
         id=call.arguments["id"],
         resource=parsed,
+        actor=call.caller.principal.actor,
+        now=call.now,
+        if_match=call.header(b"if-match") if b"if-match" in call.headers else None,
+    )
+    return _written(call, made, wish)
+
+
+def patch(call: Call) -> Answer | None:
+    """Store the next version of a resource as a patch in JSON makes it of the current one."""
+    kind, wish = call.arguments["resource_type"], _preferences(call).get("return", "representation")
+    if call.query or wish not in {"representation", "minimal"} or not _is_plain(call, kind, "u"):
+        return None
+    sent = call.header(b"content-type").partition(";")[0].strip().lower()
+    if sent not in {JSON_PATCH, MERGE_PATCH} or not call.caller.may(kind, "r"):
+        return None
+    made = patch_resource(
+        resource_type=kind,
+        id=call.arguments["id"],
+        patch=read_patch(call.body, sent),
         actor=call.caller.principal.actor,
         now=call.now,
         if_match=call.header(b"if-match") if b"if-match" in call.headers else None,
@@ -210,6 +253,7 @@ def _version_headers(version: int, updated: float) -> Headers:
 ROUTES: Final = (
     ExpressRoute("GET", re.compile(f"{TYPE}/{ID}"), read, reads=True, failed=failed),
     ExpressRoute("GET", re.compile(TYPE), search, reads=True, failed=failed),
+    ExpressRoute("GET", re.compile(f"{TYPE}/{ID}/{_VERSION}"), vread, reads=True, failed=failed),
     ExpressRoute(
         *("POST", re.compile(NEW), create),
         reads=False,
@@ -218,6 +262,12 @@ ROUTES: Final = (
     ),
     ExpressRoute(
         *("PUT", re.compile(CHANGED), update),
+        reads=False,
+        failed=failed,
+        heeds=frozenset({b"if-match"}),
+    ),
+    ExpressRoute(
+        *("PATCH", re.compile(CHANGED), patch),
         reads=False,
         failed=failed,
         heeds=frozenset({b"if-match"}),

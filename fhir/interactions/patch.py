@@ -1,17 +1,23 @@
 """patch and conditional patch. https://hl7.org/fhir/R4/http.html#patch"""
 
 from datetime import datetime
+from typing import Final
+
+from django.core.exceptions import SynchronousOnlyOperation
 
 from fhir.errors import NothingMatches, ResourceGone, ResourceNotFound, VersionConflict
 from fhir.identity import check_body_id, check_id, check_if_match, check_type
 from fhir.interactions.conditional import match_one
 from fhir.interactions.references import NO_LINKS, Links, resolve
-from fhir.interactions.update import lock_one
+from fhir.interactions.update import current_one
 from fhir.patches import Patch
 from fhir.rows import CurrentRow, NewVersion
 from fhir.stored import StoredResource
 from fhir.writing import ATTEMPTS, Write, accept, stored
 from healthcloud.actors import Actor
+from healthcloud.tenancy.scope import is_awaited
+
+_LARGEST_AWAITED: Final = 32 << 10
 
 
 def patch(
@@ -32,12 +38,19 @@ def patch(
     check_id(id)
     write = Write.begin(actor=actor, now=now)
     for _ in range(ATTEMPTS):
-        current = lock_one(write.project, resource_type, id)
+        current = current_one(write.project, resource_type, id)
+        _leave_large(current)
         check_if_match(if_match, current.version if current and current.content else None)
         version = patched(write, resource_type, id, current, patch)
         if write.write([version]):
             return stored(version, resource_type, write.updated, created=False)
     raise VersionConflict(f"{resource_type}/{id} is being written by others; try again.")
+
+
+def _leave_large(current: CurrentRow | None) -> None:
+    """In an event loop's thread leave a large resource to another one, which may take its time."""
+    if is_awaited() and current is not None and len(current.content or b"") > _LARGEST_AWAITED:
+        raise SynchronousOnlyOperation("a large resource is patched in a thread")
 
 
 def patched(

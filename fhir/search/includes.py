@@ -18,7 +18,7 @@ from fhir.definitions import (
 from fhir.indexing import own_bases
 from fhir.rows import STORED_COLUMNS, stored_of
 from fhir.search.clause import GATHERED, MAX_COMPARED, array
-from fhir.search.extractors import Reference, extract
+from fhir.search.extractors import Reference, reference_extractor
 from fhir.search.params.reference import has_url, refers_by
 from fhir.search.present import present_types
 from fhir.search.request import Include, SearchRequest
@@ -76,8 +76,10 @@ class _Step:
     # (referring type, code) → (url, version) of the resources that may be meant
     reverse: dict[tuple[str, str], set[tuple[str, str | None]]] = field(default_factory=dict)
 
-    def references(self, resource: dict[str, Any]) -> list[Reference]:
-        """Return all references of a resource, by whatever parameter."""
+    def references(self, resource: dict[str, Any], code: str = "") -> list[Reference]:
+        """Return the references of a resource by a parameter, or by whatever parameter."""
+        official = search_parameter(resource["resourceType"], code) is not None
+        extract = reference_extractor(resource["resourceType"], code if official else "")
         return [
             *extract(resource).references,
             *parameters.custom_references(self.known, resource),
@@ -180,8 +182,8 @@ def _anything(resource: StoredResource) -> bool:
 
 
 def _add_referred(step: _Step, source: StoredResource, includes: Sequence[Include]) -> None:
-    for reference in step.references(source.resource):
-        for include in includes:
+    for include in includes:
+        for reference in step.references(source.resource, include.code):
             if include.code not in {"", reference.param}:
                 continue
             if reference.type and reference.id and _is_local(reference):

@@ -149,7 +149,7 @@ class ExpressRoute:
     headers that the handler heeds besides those that all do.
     """
 
-    method: Literal["GET", "POST", "PUT"]
+    method: Literal["GET", "POST", "PUT", "PATCH"]
     pattern: re.Pattern[str]
     handler: Handler
     reads: bool

@@ -49,6 +49,7 @@ __all__ = [
     "extractor",
     "fold",
     "preload",
+    "reference_extractor",
     "split_reference",
 ]
 
@@ -60,6 +61,17 @@ def extractor(resource_type: str) -> Extractor:
     Raises UnknownResourceTypeError.
     """
     return compile_extractor(resource_type, search_parameters(resource_type).values())
+
+
+@cache
+def reference_extractor(resource_type: str, code: str = "") -> Extractor:
+    """Answer the extractor of one reference parameter of a type, or of all of them.
+
+    Raises UnknownResourceTypeError.
+    """
+    known = search_parameters(resource_type).values()
+    wanted = [p for p in known if p.type == "reference" and code in {"", p.code}]
+    return compile_extractor(resource_type, wanted)
 
 
 def extract(resource: dict[str, Any]) -> Extracted:
