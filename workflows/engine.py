@@ -72,6 +72,9 @@ __all__ = [
 PURE_KINDS: Final = frozenset({"decision", "transform", "fail", "stop"})
 MAX_LOST_ATTEMPTS: Final = 5
 MAX_ROUNDS: Final = 100
+TIME_IS_UP: Final = StepError(
+    "timeout", "The loop around the step had no more time.", retryable=True
+)
 RUN_TIMEOUT: Final = StepError(
     "run_timeout", "The run took longer than its timeout, or than the organization's plan allows."
 )
@@ -126,7 +129,7 @@ class _Decision:
         if deadline is None or isinstance(action, Record | FailRun | Complete | None):
             return action
         if deadline > self.state.now:
-            return _no_longer(action, deadline)
+            return _no_longer(action, deadline, RUN_TIMEOUT)
         if isinstance(action, Sleep):
             found = self.state.steps[action.key]
             return self.failed(action.step, found, action.iteration, RUN_TIMEOUT)
@@ -336,6 +339,8 @@ class _Decision:
         action = self.block(step.steps, inner)
         if isinstance(action, FailRun):
             error = _inner_error("round_failed", f"Round {found.round}", action)
+            if found.limit is not None and found.limit <= self.state.now:
+                error = _timeout(step)
             return self.failed(step, found, at, error)
         if action is not None:
             return self.in_limit(step, found, at, action)
@@ -359,7 +364,7 @@ class _Decision:
             return action
         if found.limit <= self.state.now:
             return self.failed(step, found, iteration, _timeout(step))
-        return _no_longer(action, found.limit)
+        return _no_longer(action, found.limit, TIME_IS_UP)
 
     # --- waiting ------------------------------------------------------------------------------
 
@@ -470,11 +475,15 @@ _BY_STATUS: Final = {
 }
 
 
-def _no_longer(action: Action, moment: datetime) -> Action:
+def _no_longer(action: Action, moment: datetime, late: StepError) -> Action:
     """Return the action with what is waited for, or done outside, bounded by a moment."""
     if not isinstance(action, Sleep | Execute):
         return action
-    return replace(action, until=moment if action.until is None else min(action.until, moment))
+    if action.until is not None and action.until <= moment:
+        return action
+    if isinstance(action, Execute):
+        return replace(action, until=moment, late=late)
+    return replace(action, until=moment)
 
 
 def _timed_out(output: object) -> bool:

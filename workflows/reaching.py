@@ -20,9 +20,6 @@ from workflows.models import StepRun
 from workflows.steps import Call, Outside, effect_of
 from workflows.steps.errors import step_error, too_slow
 
-TIME_IS_UP: Final = StepError(
-    "timeout", "The run, or a loop around the step, had no more time.", retryable=True
-)
 _LEAST_SECONDS: Final = 0.05
 
 
@@ -99,8 +96,8 @@ class ReachingCarrier(Carrier):
     def ask_outside(self, effect: Outside, call: Call, row: StepRun, action: Execute) -> None:
         limit = action.step.timeout
         left = _seconds_left(action, call.now)
-        if left is not None and (limit is None or left < limit):
-            self.ask_in_time(effect, call, row, action, left, TIME_IS_UP)
+        if left is not None and action.late is not None and (limit is None or left < limit):
+            self.ask_in_time(effect, call, row, action, left, action.late)
         else:
             self.ask_in_time(effect, call, row, action, limit, too_slow(limit))
 
@@ -121,9 +118,10 @@ class ReachingCarrier(Carrier):
             self.fail(row, action, late)
             return
         except Exception as error:
-            self.fail(row, action, step_error(error))
+            late_too = self.is_late(call, limit)  # the answer may have been given up by then
+            self.fail(row, action, late if late_too else step_error(error))
             return
-        if limit is not None and (self.clock() - call.now).total_seconds() > limit:
+        if self.is_late(call, limit):
             effect.abandon(call, prepared, TimeoutError(late.message))
             self.fail(row, action, late)
             return
@@ -133,6 +131,10 @@ class ReachingCarrier(Carrier):
             action,
             refused=lambda error: effect.abandon(call, prepared, error),
         )
+
+    def is_late(self, call: Call, limit: float | None) -> bool:
+        """Say whether a call took longer than it may."""
+        return limit is not None and (self.clock() - call.now).total_seconds() >= limit
 
 
 def _seconds_left(action: Execute, now: datetime) -> float | None:

@@ -254,7 +254,10 @@ class Undoing:
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Do the step's effect with these resolved arguments, if it calls out not beyond `until`."""
+    """Do the step's effect with these resolved arguments.
+
+    What calls out does so until `until` at most; `late` is the error when that passes.
+    """
 
     step: Step
     attempt: int
@@ -262,6 +265,7 @@ class Execute:
     iteration: str = ""
     cache_key: Any = None
     until: datetime | None = None
+    late: StepError | None = None
 
     @property
     def key(self) -> str:

@@ -27,6 +27,11 @@ class _Receiver:
     usual: float | None = None  # seconds that its answers take, lately
     following: float = 0.0  # when the next one that waits may try
 
+    def expected(self, moment: float) -> float:
+        """Return how many seconds its answers will probably take."""
+        since = moment - self.begun[0] if self.begun else 0.0
+        return max(self.usual if self.usual is not None else _FIRST_GUESS, since)
+
     def is_slow(self, moment: float) -> bool:
         """Return whether it takes long, lately or now."""
         overdue = bool(self.begun) and moment - self.begun[0] > SLOW_SECONDS
@@ -59,7 +64,7 @@ class Turns:
                 receiver.begun.append(moment)
                 self._busy[name] = receiver
                 return 0.0
-            step = (receiver.usual or _FIRST_GUESS) / room
+            step = receiver.expected(moment) / room
             receiver.following = max(receiver.following, moment + _SHORTEST_WAIT) + step
             return min(receiver.following - moment, _LONGEST_WAIT)
 

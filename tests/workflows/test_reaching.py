@@ -166,7 +166,13 @@ def test_a_cancel_wins_over_an_answer_that_comes_later(
 def test_a_call_ends_with_the_time_of_what_stands_around_it(
     desk: Desk, slow: Slow, start_working: Callable[[int], None], around: str
 ) -> None:
-    call = {"id": "call", "kind": "http_request", "with": {"url": slow.url}, "timeout": "100s"}
+    call = {
+        "id": "call",
+        "kind": "http_request",
+        "with": {"url": slow.url},
+        "retry": {"max_attempts": 1},
+        "timeout": "100s",
+    }
     loop = {
         "id": "loop",
         "kind": "loop",

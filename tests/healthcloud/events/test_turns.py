@@ -105,3 +105,12 @@ def test_a_receiver_whose_answer_is_overdue_counts_as_slow_already() -> None:
     turns.give_back("a", SLOW_SECONDS + 1)
     turns.give_back("a", SLOW_SECONDS + 1)
     assert turns.take("a") == 0.0
+
+
+def test_the_longer_an_answer_takes_the_later_others_try_again() -> None:
+    clock = Clock()
+    turns = Turns(8, clock)
+    assert turns.take("new") == 0.0
+    soon = turns.take("new")
+    clock.seconds += 10
+    assert soon < 1 < 9 < turns.take("new")
