@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from django.db import DatabaseError
 from django.utils import timezone
@@ -18,7 +18,7 @@ from healthcloud.ledger.handlers import (
     RetryAt,
     Settled,
 )
-from healthcloud.tenancy.scope import Scope, tenant_scope
+from healthcloud.tenancy.scope import Scope
 from workflows import caching, ending, lanes, tracing
 from workflows.definition import Definition
 from workflows.engine import (
@@ -41,9 +41,9 @@ from workflows.engine import (
     decide,
 )
 from workflows.journal import Journal, RunEnded
-from workflows.models import Lane, LaneStatus, Run, RunStatus, StepRun, StepStatus, fan_out_id
+from workflows.models import RunStatus, StepRun, StepStatus, fan_out_id
 from workflows.pauses import until_next
-from workflows.sitting import Apart, Overtaken, Sitting
+from workflows.sitting import Apart, Overtaken, Sitting, who_has_it
 from workflows.steps import Call, Outside, effect_of
 from workflows.steps.errors import StepFailed, step_error
 from workflows.steps.escalation import escalate
@@ -52,12 +52,6 @@ from workflows.telling import ending as ending_event
 from workflows.telling import waiting as waiting_event
 
 Clock = Callable[[], datetime]
-_LANE_STATUS: Final = {
-    RunStatus.RUNNING: LaneStatus.RUNNING,
-    RunStatus.WAITING: LaneStatus.WAITING,
-    RunStatus.COMPLETED: LaneStatus.SUCCEEDED,
-    RunStatus.FAILED: LaneStatus.FAILED,
-}
 
 
 class Carrier:
@@ -414,7 +408,7 @@ class Carrier:
         `after` writes more in the same transaction, once our own row is locked.
         """
         if self.lane is not None:
-            state["status"] = _LANE_STATUS[state.get("status", RunStatus.RUNNING)]
+            state["status"] = lanes.STATUS_BESIDE_RUN[state.get("status", RunStatus.RUNNING)]
         try:
             self.sitting.enter()
             self.journal.write(self.clock(), **state)
@@ -425,22 +419,12 @@ class Carrier:
             several = self.sitting.unsettled
             self.sitting.undo(error)
             if in_other_hands(error):
-                raise self.whose_it_is() from error
+                raise who_has_it(self.scope, self.journal.holder, self.work.token) from error
             if several:
                 raise Apart from error
             raise
         self.journal.written_down()
         self.closing = False
-
-    def whose_it_is(self) -> Exception:
-        """Return why the run could not be written: it ended, or someone else wrote since."""
-        with tenant_scope(self.scope):
-            run = Run.objects.filter(id=self.run.id).first()
-            lane = Lane.objects.filter(id=self.lane.id).first() if self.lane else None
-        if run is None or run.final or (self.lane is not None and (lane is None or lane.final)):
-            return RunEnded()
-        token = run.token if lane is None else lane.token
-        return Overtaken() if token < self.work.token else LeaseLost()
 
     def sleep(self, action: Sleep) -> Outcome:
         """Leave the run until a time, or until somebody rings for it."""
@@ -470,7 +454,7 @@ class Carrier:
         again: list[bool] = []
         self.sitting.enter()
         if self.lane is not None:
-            self.lane.status = _LANE_STATUS[RunStatus(status)]
+            self.lane.status = lanes.STATUS_BESIDE_RUN[RunStatus(status)]
             follow: Callable[[], object] | None = self.end_lane
         else:
             run = self.run

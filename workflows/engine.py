@@ -12,10 +12,10 @@ When a step fails and nothing handles it, the walk turns round: what finished st
 
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Final
 
 from workflows.arguments import resolved_arguments
+from workflows.bounds import RUN_TIMEOUT, TIME_IS_UP, no_longer, timeout_of
 from workflows.definition import Definition, Step
 from workflows.expressions import ExpressionError, parse_expression, resolve
 from workflows.fanning import begin_fan_out, fan_out_error, fan_out_output
@@ -72,12 +72,6 @@ __all__ = [
 PURE_KINDS: Final = frozenset({"decision", "transform", "fail", "stop"})
 MAX_LOST_ATTEMPTS: Final = 5
 MAX_ROUNDS: Final = 100
-TIME_IS_UP: Final = StepError(
-    "timeout", "The loop around the step had no more time.", retryable=True
-)
-RUN_TIMEOUT: Final = StepError(
-    "run_timeout", "The run took longer than its timeout, or than the organization's plan allows."
-)
 
 
 def decide(definition: Definition, state: State) -> Action:
@@ -129,7 +123,7 @@ class _Decision:
         if deadline is None or isinstance(action, Record | FailRun | Complete | None):
             return action
         if deadline > self.state.now:
-            return _no_longer(action, deadline, RUN_TIMEOUT)
+            return no_longer(action, deadline, RUN_TIMEOUT)
         if isinstance(action, Sleep):
             found = self.state.steps[action.key]
             return self.failed(action.step, found, action.iteration, RUN_TIMEOUT)
@@ -340,7 +334,7 @@ class _Decision:
         if isinstance(action, FailRun):
             error = _inner_error("round_failed", f"Round {found.round}", action)
             if found.limit is not None and found.limit <= self.state.now:
-                error = _timeout(step)
+                error = timeout_of(step)
             return self.failed(step, found, at, error)
         if action is not None:
             return self.in_limit(step, found, at, action)
@@ -363,8 +357,8 @@ class _Decision:
         if found.limit is None or isinstance(action, Record | Complete):
             return action
         if found.limit <= self.state.now:
-            return self.failed(step, found, iteration, _timeout(step))
-        return _no_longer(action, found.limit, TIME_IS_UP)
+            return self.failed(step, found, iteration, timeout_of(step))
+        return no_longer(action, found.limit, TIME_IS_UP)
 
     # --- waiting ------------------------------------------------------------------------------
 
@@ -381,7 +375,7 @@ class _Decision:
             return over
         now = self.state.now
         if wait.limit is not None and wait.limit <= now:
-            return self.failed(step, found, at, _timeout(step))
+            return self.failed(step, found, at, timeout_of(step))
         if wait.until is not None and wait.until <= now:
             return self.expired(step, found, wait, at)
         if wait.task is not None and wait.escalate_at is not None and wait.escalate_at <= now:
@@ -475,26 +469,10 @@ _BY_STATUS: Final = {
 }
 
 
-def _no_longer(action: Action, moment: datetime, late: StepError) -> Action:
-    """Return the action with what is waited for, or done outside, bounded by a moment."""
-    if not isinstance(action, Sleep | Execute):
-        return action
-    if action.until is not None and action.until <= moment:
-        return action
-    if isinstance(action, Execute):
-        return replace(action, until=moment, late=late)
-    return replace(action, until=moment)
-
-
 def _timed_out(output: object) -> bool:
     return isinstance(output, dict) and (
         output.get("decision") == "expired" or output.get("timed_out") is True
     )
-
-
-def _timeout(step: Step) -> StepError:
-    message = f"The step took longer than its timeout of {step.timeout:g} s."
-    return StepError("timeout", message, retryable=True)
 
 
 def _inner_error(code: str, what: str, failure: FailRun) -> StepError:

@@ -20,6 +20,7 @@ from workflows.models import (
     Lane,
     LaneStatus,
     Run,
+    RunStatus,
     StepRun,
     StepStatus,
     Task,
@@ -29,6 +30,12 @@ from workflows.state import FanOut as FanOutAction
 from workflows.state import FanOutState, LanePlace, deeper, key_of
 
 OPEN: Final = (StepStatus.RUNNING, StepStatus.WAITING, StepStatus.RETRYING)
+STATUS_BESIDE_RUN: Final = {
+    RunStatus.RUNNING: LaneStatus.RUNNING,
+    RunStatus.WAITING: LaneStatus.WAITING,
+    RunStatus.COMPLETED: LaneStatus.SUCCEEDED,
+    RunStatus.FAILED: LaneStatus.FAILED,
+}
 _BATCH: Final = 1000
 
 

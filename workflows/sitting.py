@@ -8,7 +8,11 @@ import time
 from contextlib import ExitStack, suppress
 from typing import Final
 
+from healthcloud.ledger.handlers import LeaseLost
 from healthcloud.tenancy.scope import Scope, tenant_scope
+from workflows.journal import RunEnded
+from workflows.lanes import Holder
+from workflows.models import Lane, Run
 
 _SECONDS: Final = 0.1  # for which what a step did may wait to be committed with what follows
 
@@ -76,3 +80,15 @@ class Sitting:
         sitting, self._open = self._open, None
         self._until, self.holds = None, False
         return sitting
+
+
+def who_has_it(scope: Scope, holder: Holder, token: int) -> Exception:
+    """Return why a run or lane could not be written: it ended, or someone else wrote since."""
+    lane = holder.lane
+    with tenant_scope(scope):
+        run = Run.objects.filter(id=holder.run.id).first()
+        found = Lane.objects.filter(id=lane.id).first() if lane is not None else None
+    if run is None or run.final or (lane is not None and (found is None or found.final)):
+        return RunEnded()
+    written = run.token if found is None else found.token
+    return Overtaken() if written < token else LeaseLost()
