@@ -6,9 +6,7 @@ outside a tenant. Text comes as the bytes that the database sent.
 
 from collections.abc import Sequence
 
-import psycopg
-from django.db import OperationalError
-
+from healthcloud.tenancy.deadlocks import is_deadlock
 from healthcloud.tenancy.pipeline import LONGEST_PREPARED, Row, Statement
 from healthcloud.tenancy.scope import execute
 
@@ -23,9 +21,3 @@ def fetch(sql: str, params: Sequence[object] = (), *, prepare: bool | None = Non
 def fetch_all(statements: Sequence[Statement]) -> list[list[Row]]:
     """Run statements in one round trip and return the rows of each (empty for commands)."""
     return execute(statements)
-
-
-def is_deadlock(error: Exception) -> bool:
-    """Tell whether the database ended a wait in a circle: done again, the work may succeed."""
-    cause = error.__cause__ if isinstance(error, OperationalError) else None
-    return isinstance(cause, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from datetime import date, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
@@ -30,6 +30,7 @@ from healthcloud.errors import (
     PayloadTooLarge,
     Unauthorized,
 )
+from healthcloud.tenancy.deadlocks import despite_deadlocks
 from healthcloud.tenancy.models import ProjectScoped
 from healthcloud.tenancy.pipeline import Refused
 from healthcloud.tenancy.scope import (
@@ -300,10 +301,16 @@ class PlatformView(APIView):
 
         if key is not None and own and method not in self.keeps_answers:
             return idempotency.run_apart(self._idempotent_request(key), hold, scope=self.scope)
-        with nullcontext() if own else self.entered(readonly=method in self.readonly):
-            if key is not None and not own:
-                return idempotency.run(self._idempotent_request(key), call)
+        if own:
             return call()
+
+        def enter() -> HttpResponseBase:
+            with self.entered(readonly=method in self.readonly):
+                if key is not None:
+                    return idempotency.run(self._idempotent_request(key), call)
+                return call()
+
+        return despite_deadlocks(enter)
 
     def answered_once(self, call: Callable[[], HttpResponseBase]) -> HttpResponseBase:
         """Call in a transaction, which also keeps the answer of a request with a key.
