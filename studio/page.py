@@ -80,6 +80,15 @@ class Page:
         other = "production" if self.is_sandbox else "sandbox"
         return reverse("studio:home", args=[self.organization.slug, other, self.project.slug])
 
+    @cached_property
+    def live_after(self) -> int:
+        """The number of the event behind which the page's live stream goes on.
+
+        Read before anything that the page shows: what happens while it is drawn is told to it.
+        """
+        with tenant_scope(self.scope):
+            return numbering.last_number()
+
     def can(self, action: str) -> bool:
         """Say whether the user's role includes an action, such as `asset.install`."""
         return permissions.can(self.principal, action)
@@ -101,10 +110,8 @@ class Page:
     def _frame(self) -> dict[str, object]:
         """Return what the frame shows: where the live stream goes on, and how much is to decide."""
         with tenant_scope(self.scope):
-            return {
-                "live_after": numbering.last_number(),
-                "open_tasks": tasks().filter(status=TaskStatus.OPEN).count(),
-            }
+            open_tasks = tasks().filter(status=TaskStatus.OPEN).count()
+        return {"live_after": self.live_after, "open_tasks": open_tasks}
 
     def redirect(self, name: str, *args: object) -> HttpResponse:
         """Go to another page of this project."""
@@ -160,6 +167,8 @@ def studio_page(
                 page = open_page(request, organization, environment, project, section)
                 permissions.require(page.principal, needs)
                 with tenant_scope(page.scope) if tenant else nullcontext():
+                    if not writes:
+                        _ = page.live_after  # before anything that the page shows is read
                     return view(page, **kwargs)
             except NotFound as error:
                 raise Http404(error.message) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Route, expect
 
 from tests.journeys.conftest import PASSWORD, Site
 
@@ -109,6 +109,34 @@ def test_the_event_tail_shows_what_happens_elsewhere(
     first = tail.locator("[data-event-tail] li").first
     expect(first.get_by_text("workflow.completed")).to_be_visible(timeout=10_000)
     assert tail.locator("[data-event-tail] [data-sequence]").first.inner_text() != newest
+
+
+def test_what_happens_while_a_page_asks_again_is_asked_for_once_more(
+    context: BrowserContext, site: Site, app: str
+) -> None:
+    home, run = context.new_page(), context.new_page()
+    asked: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if "hx-request" in route.request.headers:
+            asked.append(route)
+        else:
+            route.continue_()
+
+    home.route(re.compile(re.escape(site.place) + "/$"), hold)
+    home.goto(site.place + "/")
+    run.goto(app)
+    for number in (1, 2):  # the second one runs while the answer of the first is under way
+        run.get_by_role("button", name="Run again").click()
+        expect(run.get_by_role("heading", level=1)).to_contain_text("Completed", timeout=30_000)
+        if number == 2:
+            asked[0].continue_()
+        for _ in range(300):
+            if len(asked) >= number:
+                break
+            home.wait_for_timeout(100)
+    assert len(asked) == 2
+    asked[1].continue_()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

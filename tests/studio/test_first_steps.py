@@ -1,14 +1,21 @@
 """The checklist on Home performs the five steps, and shows them done."""
 
 import re
+from datetime import datetime
 
 import pytest
 from django.test import Client
 
 from assets.models import Deployment, Installation
+from healthcloud.actors import Actor
+from healthcloud.events import numbering
+from healthcloud.events.services import publish
 from healthcloud.ledger.worker import run_until_idle
 from healthcloud.tenancy.scope import Scope, tenant_scope
+from studio import first_steps
 from studio.first_steps import CONNECTOR
+from studio.page import Page
+from studio.views import home
 from tests.studio.conftest import PLACE, Quest
 from workflows.models import Run
 
@@ -92,3 +99,26 @@ def test_a_stranger_can_press_nothing(charlie_browser: Client, riverside_scope: 
         assert charlie_browser.post(f"{PLACE}/first-steps/{step}").status_code == 404
     with tenant_scope(riverside_scope):
         assert not Installation.objects.exists()
+
+
+def test_what_happens_while_a_page_is_drawn_is_told_to_it(
+    alice_browser: Client,
+    alice_actor: Actor,
+    riverside_scope: Scope,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, numbers = first_steps.first_steps, []
+
+    def happening(page: Page) -> list[first_steps.FirstStep]:
+        steps = before(page)
+        payload = {"run_id": "run_1", "workflow_id": "uti_screening"}
+        publish(type="workflow.started", payload=payload, actor=alice_actor, now=now)
+        numbers.append(numbering.number_committed())
+        return steps
+
+    monkeypatch.setattr(home, "first_steps", happening)
+    text = alice_browser.get(PLACE + "/").content.decode()
+    found = re.search(r'data-live-after="(\d+)"', text)
+    assert found
+    assert int(found.group(1)) < numbers[0]
