@@ -9,23 +9,18 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-PRESENT: Final = "present"
+from healthcloud.remembering import of_short_texts
 
 
-_LONGEST_REMEMBERED: Final = 256  # so that what is remembered stays small, whatever is sent
-
-
+@of_short_texts(maxsize=65536)
 def hash64(value: str) -> int:
     """Return the signed 64-bit hash of a text."""
-    return _remembered(value) if len(value) <= _LONGEST_REMEMBERED else _hashed(value)
-
-
-def _hashed(value: str) -> int:
     digest = blake2b(value.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
-_remembered: Final = lru_cache(maxsize=65536)(_hashed)
+PRESENT: Final = hash64("present")
+"""The value of every parameter that has one."""
 
 
 @lru_cache(maxsize=16384)

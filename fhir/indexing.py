@@ -35,7 +35,6 @@ from fhir.search.extractors import (
 from fhir.search.extractors.values import Value
 
 TEXT: Final = ":text"
-_PRESENT: Final = hashes.hash64(hashes.PRESENT)
 # The first of these that a type has is its promoted date: what `_sort=-date` and lists go by.
 PRIMARY_DATES: Final = (
     *("authoredon", "date", "authored-on", "onset-date", "effective-time", "effective"),
@@ -66,7 +65,7 @@ def index_resource(
     _index_ordered(rows, found, salts)
     for composite in found.composites:
         _index_composite(rows, composite, salts[composite.param])
-    rows.tokens.update([salt ^ _PRESENT for salt in salts.values()])
+    rows.tokens.update([salt ^ hashes.PRESENT for salt in salts.values()])
     for inner in data.get("contained", ()):
         rows.tokens.add(hashes.contains(inner["resourceType"]))
     rows.patient = _promoted_patient(resource_type, rid, found)

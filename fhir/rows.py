@@ -19,18 +19,9 @@ _READ: Final = (
     "SELECT pk, version, updated, content FROM fhir_resource"
     " WHERE project = %s::integer AND rtype = %s::smallint AND rid = %s::text"
 )
-_READ_RECORDED: Final = (
-    "WITH found AS MATERIALIZED (SELECT version, updated, content FROM fhir_resource"
-    " WHERE project = %s::integer AND rtype = %s::smallint AND rid = %s::text"
-    " AND content IS NOT NULL), {recorded} SELECT version, updated, content FROM found"
-)
 _READ_VERSION: Final = (
     "SELECT version, updated, content FROM fhir_history WHERE project = %s::integer"
     " AND rtype = %s::smallint AND rid = %s::text AND version = %s::integer"
-)
-_READ_VERSION_RECORDED: Final = (
-    f"WITH found AS MATERIALIZED ({_READ_VERSION} AND content IS NOT NULL), {{recorded}}"
-    " SELECT version, updated, content FROM found"
 )
 _LOCK: Final = (
     "SELECT r.self, r.pk, r.version, r.updated, r.content FROM fhir_resource r"
@@ -92,9 +83,7 @@ def read_recorded(project: int, type_number: int, rid: str, recorded: Statement)
 
     `recorded` is a member of WITH that reads `found`: nothing is recorded for no row.
     """
-    sql = _READ_RECORDED.replace("{recorded}", recorded.sql)
-    rows = fetch(sql, (project, type_number, rid, *recorded.params), prepare=True)
-    return rows[0] if rows else None
+    return _recorded(_READ, (project, type_number, rid), recorded)
 
 
 def read_version(project: int, type_number: int, rid: str, version: int) -> Row | None:
@@ -107,9 +96,15 @@ def read_version_recorded(
     project: int, type_number: int, rid: str, version: int, recorded: Statement
 ) -> Row | None:
     """Return what `read_version` does, of a deletion None; `recorded` as for a read."""
-    sql = _READ_VERSION_RECORDED.replace("{recorded}", recorded.sql)
-    params = (project, type_number, rid, version, *recorded.params)
-    rows = fetch(sql, params, prepare=True)
+    return _recorded(_READ_VERSION, (project, type_number, rid, version), recorded)
+
+
+def _recorded(read: str, key: tuple[object, ...], recorded: Statement) -> Row | None:
+    sql = (
+        f"WITH found AS MATERIALIZED ({read} AND content IS NOT NULL), {recorded.sql}"
+        " SELECT version, updated, content FROM found"
+    )
+    rows = fetch(sql, (*key, *recorded.params), prepare=True)
     return rows[0] if rows else None
 
 

@@ -36,7 +36,7 @@ def missing(definition: Definition) -> Iterator[Problem]:
         if trigger["kind"] == "event":
             yield from _pattern(None, f"{at}.type", trigger["type"])
         elif trigger["kind"] == "fhir":
-            yield from _criteria(f"{at}.criteria", trigger["criteria"])
+            yield from _search(None, f"{at}.criteria", trigger["criteria"])
 
 
 def _needs(definition: Definition, step: Step) -> Iterator[Problem]:
@@ -119,11 +119,10 @@ def _clinical(step: Step, argument: str) -> Iterator[Problem]:
         yield from _type(step.id, f"{at}.resourceType", str(value.get("resourceType", "")))
         return
     text = str(value).strip().lstrip("/")
-    query = argument == "query"
-    found = list(_type(step.id, at, text.partition("?" if query else "/")[0]))
-    if query and not found and "{{" not in text:
-        found = list(_search(step.id, at, text))
-    yield from found
+    if argument == "query":
+        yield from _search(step.id, at, text)
+    else:
+        yield from _type(step.id, at, text.partition("/")[0])
 
 
 def _type(step: str | None, at: str, name: str) -> Iterator[Problem]:
@@ -132,26 +131,24 @@ def _type(step: str | None, at: str, name: str) -> Iterator[Problem]:
         yield Problem(step, at, message, nearest(name, resource_types()))
 
 
-def _search(step: str, at: str, text: str) -> Iterator[Problem]:
-    """Yield why a search is refused; a parameter that is not known is passed over when it runs."""
+def _search(step: str | None, at: str, text: str) -> Iterator[Problem]:
+    """Yield why a search is refused.
+
+    A parameter that is not known is passed over when a step runs, but none may be in a trigger.
+    """
     resource_type, _, query = text.partition("?")
-    try:
-        parse_search(resource_type, query, strict=True)
-    except UnknownSearchParameter as error:
-        yield Problem(step, at, error.message, severity="warning")
-    except HealthCloudError as error:
-        yield Problem(step, at, f"Not a search: {error.message}")
-
-
-def _criteria(at: str, criteria: str) -> Iterator[Problem]:
-    resource_type, _, query = criteria.partition("?")
-    if found := list(_type(None, at, resource_type)):
+    if found := list(_type(step, at, resource_type)):
         yield from found
+        return
+    if step is not None and "{{" in text:
         return
     try:
         parse_search(resource_type, query, strict=True)
     except HealthCloudError as error:
-        yield Problem(None, at, f"Not a search: {error.message}")
+        if step is not None and isinstance(error, UnknownSearchParameter):
+            yield Problem(step, at, error.message, severity="warning")
+        else:
+            yield Problem(step, at, f"Not a search: {error.message}")
 
 
 def _host(step: Step) -> Iterator[Problem]:

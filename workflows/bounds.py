@@ -28,5 +28,5 @@ def no_longer(action: Action, moment: datetime, late: StepError) -> Action:
 
 def timeout_of(step: Step) -> StepError:
     """Return the error of a step that took longer than its own timeout."""
-    message = f"The step took longer than its timeout of {step.timeout:g} s."
+    message = f"The step took longer than its timeout of {step.timeout or 0:g} s."
     return StepError("timeout", message, retryable=True)

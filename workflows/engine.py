@@ -174,7 +174,7 @@ class _Decision:
         """Walk what the branches, items or rounds of a step did; whatever remains is left."""
         if step.kind == "parallel":
             for index, branch in enumerate(step.branches):
-                self.block(branch.steps, replace(frame, beside=(*frame.beside, (step.path, index))))
+                self.block(branch.steps, frame.branch_of(step, index))
         elif step.kind == "map":
             items = self.state.items.get(key_of(step.path, frame.iteration))
             if items is None:
@@ -199,14 +199,11 @@ class _Decision:
     def lane(self, place: LanePlace) -> Action:
         """Decide for one branch of a parallel step or one item of a map."""
         step = self.definition.at(place.path)
+        around = Frame(step.within, place.iteration, place.item, step.beside)
         if step.kind == "map":
-            around = Frame(step.within, place.iteration, beside=step.beside)
-            frame = around.item_of(step, place.index, place.item)
-            steps = step.steps
+            frame, steps = around.item_of(step, place.index, place.item), step.steps
         else:
-            beside = (*step.beside, (step.path, place.index))
-            frame = Frame(step.within, place.iteration, place.item, beside)
-            steps = step.branches[place.index].steps
+            frame, steps = around.branch_of(step, place.index), step.branches[place.index].steps
         action = self.block(steps, frame)
         if action is None:
             action = self.lane_output(step, steps, frame)

@@ -7,7 +7,7 @@ workflow changes. A start that uses what was kept writes its run only if that st
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
@@ -89,10 +89,9 @@ class Published:
         definition = self.version.definition
         return NO_LIMITS if definition is None else definition.limits
 
-    @property
-    def longest(self) -> timedelta | None:
-        """Return how long a run may go on."""
-        return _longest(self.version, self.plan)
+    def deadline(self, now: datetime) -> datetime | None:
+        """Return until when a run that begins now may go on."""
+        return _deadline(self.version, self.plan, now)
 
     @property
     def is_quick(self) -> bool:
@@ -168,20 +167,21 @@ def version_of(schema: str, version_id: str) -> Version:
     return Version(source.get("input_schema") or {}, definition, is_plain, is_own)
 
 
-def longest(version_id: str) -> timedelta | None:
-    """Return how long a run of a version may go on; inside a tenant's scope."""
+def deadline(version_id: str, now: datetime) -> datetime | None:
+    """Return until when a run of a version may go on from now; inside a tenant's scope."""
     scope = active_scope()
     with connection.cursor() as cursor:
         cursor.execute(_PLAN, [scope.organization_id])
         (plan,) = cursor.fetchone()
-    return _longest(version_of(scope.schema, version_id), plan)
+    return _deadline(version_of(scope.schema, version_id), plan, now)
 
 
-def _longest(version: Version, plan: str) -> timedelta | None:
-    """Return the shorter one of what a definition says and what an organization's plan allows."""
+def _deadline(version: Version, plan: str, now: datetime) -> datetime | None:
+    """The shorter one counts of what a definition says and what an organization's plan allows."""
     own = None if version.definition is None else version.definition.limits.run_timeout
     allowed = run_duration_for(plan, active_scope().environment)
-    return min((t for t in (own and timedelta(seconds=own), allowed) if t), default=None)
+    limits = [limit for limit in (own and timedelta(seconds=own), allowed) if limit]
+    return now + min(limits) if limits else None
 
 
 def _is_plain(definition: Definition) -> bool:
@@ -191,18 +191,15 @@ def _is_plain(definition: Definition) -> bool:
 
 def _is_own(definition: Definition) -> bool:
     """Return whether a definition is a few steps of our own rows, besides what is plain."""
-    own = [step for step in definition.all if step.kind in OWN]
-    others = [step for step in definition.all if step.kind not in OWN]
-    if definition.limits != NO_LIMITS or len(own) > _OWN_STEPS or not are_plain(others):
-        return False
-    return not any(step.sensitive or step.cache is not None for step in own)
+    own = sum(step.kind in OWN for step in definition.all)
+    is_free = definition.limits == NO_LIMITS and own <= _OWN_STEPS
+    return is_free and all(s.kind in PLAIN | OWN and _is_open(s) for s in definition.all)
 
 
 def are_light(steps: Iterable[Step]) -> bool:
     """Return whether steps besides read and create resources, and lock none for others."""
     return all(
-        not s.sensitive
-        and s.cache is None
+        _is_open(s)
         and (s.kind in PLAIN or (s.kind in _LIGHT and "if_none_exist" not in s.arguments))
         for s in steps
     )
@@ -210,7 +207,11 @@ def are_light(steps: Iterable[Step]) -> bool:
 
 def are_plain(steps: Iterable[Step]) -> bool:
     """Return whether steps are data or events only, and neither kept apart nor forgotten."""
-    return all(s.kind in PLAIN and not s.sensitive and s.cache is None for s in steps)
+    return all(s.kind in PLAIN and _is_open(s) for s in steps)
+
+
+def _is_open(step: Step) -> bool:
+    return not step.sensitive and step.cache is None
 
 
 def _read(schema: str, project_id: str, slug: str) -> Published:

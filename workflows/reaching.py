@@ -13,12 +13,13 @@ from healthcloud.ledger.claims import move_with_commit
 from healthcloud.ledger.doorbell import ring_after_commit
 from healthcloud.ledger.handlers import Elsewhere, Outcome, Settled
 from workflows import tracing
+from workflows.bounds import timeout_of
 from workflows.carrier import Carrier
 from workflows.engine import Execute, StepError
 from workflows.limits import StepTimedOut, time_limit
 from workflows.models import StepRun
 from workflows.steps import Call, Outside, effect_of
-from workflows.steps.errors import step_error, too_slow
+from workflows.steps.errors import step_error
 
 _LEAST_SECONDS: Final = 0.05
 
@@ -99,7 +100,7 @@ class ReachingCarrier(Carrier):
         if left is not None and action.late is not None and (limit is None or left < limit):
             self.ask_in_time(effect, call, row, action, left, action.late)
         else:
-            self.ask_in_time(effect, call, row, action, limit, too_slow(limit))
+            self.ask_in_time(effect, call, row, action, limit, timeout_of(action.step))
 
     def ask_in_time(
         self,

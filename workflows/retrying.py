@@ -55,8 +55,7 @@ def retry(
     if first is not None:
         whole = from_step is not None or version is not None
         _repeat(rows, first, now, whole=whole)
-    longest = published.longest(run.version_id)
-    run.deadline_at = None if longest is None else now + longest
+    run.deadline_at = published.deadline(run.version_id, now)
     run.status = RunStatus.QUEUED
     run.restarts += 1
     run.error = run.output = run.finished_at = None

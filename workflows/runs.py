@@ -165,7 +165,7 @@ def start(
         depth=cause.depth,
         limit_key=admission.key,
         held=admission.held,
-        deadline_at=None if found.longest is None else now + found.longest,
+        deadline_at=found.deadline(now),
         created_at=now,
     )
     source = published.still(found)

@@ -21,13 +21,13 @@ from workflows import housekeeping, queries
 from workflows.availability import missing
 from workflows.definition import Definition, Problem
 from workflows.models import Workflow, WorkflowVersion
+from workflows.parsing import Parsed
 from workflows.triggers import services as triggers
 from workflows.triggers.services import put_in_force
 from workflows.validation import validate
 
 Json = Mapping[str, Any]
 MAX_BYTES: Final = 1_048_576
-_TOO_LARGE: Final = Problem(None, "", f"A definition has at most {MAX_BYTES} bytes.")
 
 
 class InvalidDefinition(ValidationFailed):
@@ -69,9 +69,7 @@ class StaleRevision(PreconditionFailed):
 
 def check(definition: object) -> tuple[Definition | None, list[Problem]]:
     """Return the parsed definition (None with errors) and all problems, also missing assets."""
-    if _is_too_large(definition):
-        return None, [_TOO_LARGE]
-    parsed = validate(definition)
+    parsed = _validated(definition)
     problems = list(parsed.problems)
     if parsed.readable is not None:
         problems.extend(missing(parsed.readable))
@@ -81,14 +79,14 @@ def check(definition: object) -> tuple[Definition | None, list[Problem]]:
 
 def check_shape(definition: object) -> tuple[Definition | None, list[Problem]]:
     """Return the parsed definition and its problems, whatever the project has of what it names."""
-    if _is_too_large(definition):
-        return None, [_TOO_LARGE]
-    parsed = validate(definition)
+    parsed = _validated(definition)
     return parsed.definition, list(parsed.problems)
 
 
-def _is_too_large(definition: object) -> bool:
-    return len(json.dumps(definition, default=str)) > MAX_BYTES
+def _validated(definition: object) -> Parsed:
+    if len(json.dumps(definition, default=str)) > MAX_BYTES:
+        return Parsed(None, [Problem(None, "", f"A definition has at most {MAX_BYTES} bytes.")])
+    return validate(definition)
 
 
 @transaction.atomic

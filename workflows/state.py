@@ -5,7 +5,7 @@ A step is known by its key: its path, and in loops and maps which round or item 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -227,6 +227,10 @@ class Frame:
         """Return the place inside an item of a map."""
         iteration = deeper(self.iteration, str(index))
         return Frame((*self.within, step.path), iteration, item, self.beside)
+
+    def branch_of(self, step: Step, index: int) -> "Frame":
+        """Return the place inside a branch of a parallel step."""
+        return replace(self, beside=(*self.beside, (step.path, index)))
 
     def round(self, step: Step, number: int, previous: object) -> "Frame":
         """Return the place inside a round of a loop."""

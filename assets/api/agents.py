@@ -9,11 +9,11 @@ from rest_framework.response import Response
 from assets import calls, queries, registry
 from assets.api import represent
 from assets.api.bodies import RunBody
-from assets.api.documentation import OBJECT, PAGE, text
+from assets.api.documentation import OBJECT, text
 from assets.models import AgentRun, Deployment, RunStatus
 from assets.sdk import Json
 from assets.statistics import AgentStatistics, agent_statistics, is_agent
-from healthcloud.api.pagination import page_of, paginate
+from healthcloud.api.pagination import PAGE, page_of, paginate
 from healthcloud.api.views import PlatformView
 from healthcloud.identifiers import new_id
 

@@ -9,13 +9,13 @@ from rest_framework.response import Response
 from assets import calls, queries, services
 from assets.api import represent
 from assets.api.bodies import DeployBody, InvokeBody, RollbackBody
-from assets.api.documentation import OBJECT, PAGE, text
+from assets.api.documentation import OBJECT, text
 from assets.api.failures import http_error
 from assets.invocation import Outcome
 from assets.models import Deployment, DeploymentStatus
 from assets.runs import evidence_entry
 from assets.sdk import AssetError, Json
-from healthcloud.api.pagination import paginate
+from healthcloud.api.pagination import PAGE, paginate
 from healthcloud.api.views import PlatformView
 from healthcloud.identifiers import new_id
 

@@ -9,9 +9,9 @@ from rest_framework.response import Response
 from assets import queries, services
 from assets.api import represent
 from assets.api.bodies import ConfigureBody
-from assets.api.documentation import PAGE, text
+from assets.api.documentation import text
 from assets.models import Installation
-from healthcloud.api.pagination import paginate
+from healthcloud.api.pagination import PAGE, paginate
 from healthcloud.api.views import PlatformView
 from healthcloud.errors import ValidationFailed
 

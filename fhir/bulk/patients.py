@@ -23,7 +23,7 @@ def of_patients(name: str, patients: Sequence[str] | None) -> Clause:
     if patients is None:
         if name == "Patient":
             return Clause("true")
-        present = [hashes.hash64(hashes.PRESENT) ^ hashes.param_salt(name, code) for code in codes]
+        present = [hashes.PRESENT ^ hashes.param_salt(name, code) for code in codes]
         subjects = {"patient", "subject"} & set(codes)
         return Clause("r.patient IS NOT NULL") if subjects else has_any_token("r", present)
     keys = [hashes.self_hash("Patient", rid) for rid in patients]

@@ -88,7 +88,7 @@ def _members(call: Call) -> Clause:
     if not call.id:
         number = array(type_number(name) for name in sorted(MANY_PATIENTS))
         present = [
-            hashes.param_salt(name, code) ^ hashes.hash64(hashes.PRESENT)
+            hashes.param_salt(name, code) ^ hashes.PRESENT
             for name in sorted(MANY_PATIENTS)
             for code in compartment_parameters("Patient").get(name, ())
         ]

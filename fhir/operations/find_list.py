@@ -18,17 +18,17 @@ _MOST: Final = 1000
 
 def find(call: Call) -> JsonObject:
     """Answer the List of what is current, at most 1,000 entries of each type."""
-    patient, name = call.parameters.required("patient"), call.parameters.required("name")
-    types = LISTS.get(f"${name.removeprefix('$')}")
+    rid = call.parameters.required("patient").removeprefix("Patient/")
+    name = call.parameters.required("name").removeprefix("$")
+    types = LISTS.get(f"${name}")
     if types is None:
         known = ", ".join(listed.removeprefix("$") for listed in LISTS)
         raise InvalidParameter(f"`name` is one of {known}.", param="name")
     call.require("Patient:read", *(f"{kind}:read" for kind in sorted(types)))
-    rid = patient.removeprefix("Patient/")
     store.read(resource_type="Patient", id=rid)
     entries: list[JsonObject] = []
     for kind in sorted(types):
-        asked = [("patient", f"Patient/{rid}"), ("_list", f"${name.removeprefix('$')}")]
+        asked = [("patient", f"Patient/{rid}"), ("_list", f"${name}")]
         found = search(resource_type=kind, query=[*asked, ("_count", str(_MOST))], now=call.now)
         entries += [{"item": {"reference": entry.reference}} for entry in found.entries]
     listed: JsonObject = {
@@ -36,7 +36,7 @@ def find(call: Call) -> JsonObject:
         "id": new_id(),
         "status": "current",
         "mode": "snapshot",
-        "title": name.removeprefix("$").replace("-", " "),
+        "title": name.replace("-", " "),
         "subject": {"reference": f"Patient/{rid}"},
         "date": instant(call.now),
     }

@@ -15,6 +15,7 @@ from fhir.operations.operation import HL7, Call, Operation
 from fhir.operations.parameters import InvalidParameter
 from fhir.search.extractors import fold
 from fhir.search.service import search
+from fhir.search.values import escape
 from fhir.stored import StoredResource
 from fhir.writing import refuse_invalid
 
@@ -220,16 +221,16 @@ def _wanted(call: Call) -> JsonObject:
 def _candidates(call: Call, wanted: JsonObject) -> list[StoredResource]:
     """Return who shares an identifier, the date of birth, or the family name and a given name."""
     queries: list[list[tuple[str, str]]] = []
-    identifiers = [f"{_escaped(s)}|{_escaped(v)}" for s, v in sorted(_identifiers(wanted))]
+    identifiers = [f"{escape(s)}|{escape(v)}" for s, v in sorted(_identifiers(wanted))]
     if identifiers:
         queries.append([("identifier", ",".join(identifiers))])
     if len(str(wanted.get("birthDate", ""))) == 10:
         queries.append([("birthdate", str(wanted["birthDate"]))])
     family, given = _names(wanted, "family"), _names(wanted, "given")
     if family:
-        names = [("family", ",".join(_escaped(name) for name in family))]
+        names = [("family", ",".join(escape(name) for name in family))]
         if given:
-            names.append(("given", ",".join(_escaped(name[:3]) for name in given)))
+            names.append(("given", ",".join(escape(name[:3]) for name in given)))
         queries.append(names)
     if not queries:
         raise InvalidParameter(
@@ -241,10 +242,6 @@ def _candidates(call: Call, wanted: JsonObject) -> list[StoredResource]:
         page = search(resource_type="Patient", query=pairs, now=call.now, strict=True)
         found.update({patient.id: patient for patient in page.entries})
     return list(found.values())
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\,$|])", r"\\\1", text)
 
 
 def _judged(value: float) -> JsonObject:

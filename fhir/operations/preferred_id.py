@@ -9,6 +9,7 @@ from fhir.documents import JsonObject
 from fhir.operations.operation import HL7, Call, Operation
 from fhir.operations.parameters import InvalidParameter, parameters, part
 from fhir.search import search
+from fhir.search.values import escape
 from healthcloud.errors import NotFound
 
 _TYPES: Final = ("oid", "uuid", "uri", "other")
@@ -24,7 +25,7 @@ def preferred_id(call: Call) -> JsonObject:
     if kind not in _TYPES:
         raise InvalidParameter(f"`type` is one of {', '.join(_TYPES)}.", param="type")
     found = search(
-        resource_type="NamingSystem", query=[("value:exact", _escaped(known))], now=call.now
+        resource_type="NamingSystem", query=[("value:exact", escape(known))], now=call.now
     )
     names = [name for entry in found.entries for name in entry.resource["uniqueId"]]
     ours = [name for name in names if name["type"] == kind]
@@ -38,10 +39,6 @@ def preferred_id(call: Call) -> JsonObject:
             f"There are several identifiers of type {kind}, and none is preferred.", param="type"
         )
     return parameters(part("result", valueString=values.pop()))
-
-
-def _escaped(value: str) -> str:
-    return "".join(f"\\{sign}" if sign in "\\,|$" else sign for sign in value)
 
 
 OPERATION = Operation(

@@ -89,7 +89,7 @@ def _missing(criterion: ParameterCriterion, alias: str) -> Clause:
     if code == "_lastUpdated":
         return Clause("false" if is_missing else "true")
     params = salts(criterion.resource_type, code)
-    present = has_any_token(alias, [hashes.hash64(hashes.PRESENT) ^ param for param in params])
+    present = has_any_token(alias, [hashes.PRESENT ^ param for param in params])
     return negate(present) if is_missing else present
 
 

@@ -9,7 +9,6 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Final
 from urllib.parse import quote_plus
 
@@ -21,6 +20,7 @@ from fhir.search.context import SearchContext
 from fhir.search.errors import SearchRefused
 from fhir.search.request import SearchRequest
 from fhir.search.sorting import Order
+from healthcloud.remembering import of_short_texts
 
 Key = datetime | int | float | str
 BEFORE: Final = "-"
@@ -141,9 +141,6 @@ def query_of(request: SearchRequest, cursor: str = "") -> str:
     return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in pairs])
 
 
+@of_short_texts(maxsize=4096)
 def _quoted(text: str) -> str:
-    return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else quote_plus(text)
-
-
-_LONGEST_REMEMBERED: Final = 256
-_remembered: Final = lru_cache(maxsize=4096)(quote_plus)
+    return quote_plus(text)

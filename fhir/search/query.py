@@ -78,8 +78,8 @@ def _page_parts(
 
 def _order_by(keys: Sequence[Order], before: int) -> str:
     """Return the order by the columns behind the first `before`, and by the row's number."""
-    by = [_direction(str(before + position), key) for position, key in enumerate(keys, 1)]
-    return ", ".join([*by, _direction("1", keys[-1])])
+    by = [f"{before + position} {key.direction}" for position, key in enumerate(keys, 1)]
+    return ", ".join([*by, f"1 {keys[-1].direction}"])
 
 
 def several_statement(
@@ -107,10 +107,6 @@ def several_statement(
     return Statement(
         f"{sql} ORDER BY {by} LIMIT %s::integer", [*params, first.count + 1], prepare=False
     )
-
-
-def _direction(column: str, key: Order) -> str:
-    return f"{column} {'DESC' if key.descending else 'ASC'}"
 
 
 def total_statement(*matches: Clause) -> Statement:

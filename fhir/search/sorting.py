@@ -91,6 +91,11 @@ class Order:
     sql_type: str
     descending: bool
 
+    @property
+    def direction(self) -> str:
+        """Return the direction as SQL."""
+        return "DESC" if self.descending else "ASC"
+
 
 def orders(request: SearchRequest, context: SearchContext) -> list[Order]:
     """Return the keys of the search, newest first by default; `pk` always makes the order total."""

@@ -33,6 +33,11 @@ def unescape(value: str) -> str:
     return re.sub(r"\\([,|$\\])", r"\1", value) if "\\" in value else value
 
 
+def escape(text: str) -> str:
+    """Return a text as a value that means it, whatever signs are in it."""
+    return re.sub(r"([\\,$|])", r"\\\1", text)
+
+
 def split_prefix(value: str) -> tuple[str, str]:
     """Return the comparison prefix (`eq` when there is none) and the rest of an ordered value."""
     found = _PREFIXED.match(value)

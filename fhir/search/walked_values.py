@@ -141,7 +141,7 @@ def _with_then_without(walk: Walk, most: int) -> Clause:
 
 def _tables(walk: Walk, most: int, at: tuple[object, ...], probe: Clause | None) -> Clause:
     """Return WITH: `found`, the next values in their order, and `walk`, the rows they lead to."""
-    by = _direction(walk.keys[0])
+    by = walk.keys[0].direction
     units = _units(walk) if walk.column.by_unit else Clause("")
     values = _values_of_units(walk, at) if walk.column.by_unit else _values(walk, at)
     others = _others(walk)
@@ -151,7 +151,7 @@ def _tables(walk: Walk, most: int, at: tuple[object, ...], probe: Clause | None)
     tests += [probe] if probe else []
     where = all_of(tests)
     order = ", ".join(
-        [f"s.value {by}", *_names(walk), f"r.pk {_direction(walk.last)}"],
+        [f"s.value {by}", *_names(walk), f"r.pk {walk.last.direction}"],
     )
     return joined(
         Clause("WITH RECURSIVE "),
@@ -174,7 +174,7 @@ def _tables(walk: Walk, most: int, at: tuple[object, ...], probe: Clause | None)
 
 
 def _values(walk: Walk, at: tuple[object, ...]) -> Clause:
-    column, by = f"v.{walk.column.column}", _direction(walk.keys[0])
+    column, by = f"v.{walk.column.column}", walk.keys[0].direction
     if len(walk.keys) > 1:  # all that share a value, since other keys put them in order
         sign = "<=" if walk.keys[0].descending else ">="
         from_here = _compared(f" AND {column} {sign} %s::{walk.column.sql_type}", walk, at[:1])
@@ -189,7 +189,7 @@ def _values(walk: Walk, at: tuple[object, ...]) -> Clause:
 
 
 def _values_of_units(walk: Walk, at: tuple[object, ...]) -> Clause:
-    by = _direction(walk.keys[0])
+    by = walk.keys[0].direction
     own = joined(_distinct(walk), _rows(walk, "v"), _further(walk, at))
     return joined(
         Clause("SELECT DISTINCT ON (u.value, u.resource) u.value, u.resource FROM (SELECT one.* "),
@@ -235,7 +235,7 @@ def _distinct(walk: Walk) -> Clause:
 
 
 def _ordered(walk: Walk) -> Clause:
-    by = _direction(walk.keys[0])
+    by = walk.keys[0].direction
     return Clause(f" ORDER BY v.{walk.column.column} {by}, v.resource {by} LIMIT {walk.steps}")
 
 
@@ -262,7 +262,7 @@ def _without(
 ) -> Clause:
     """Read what has no value, by the other keys and the order of storing."""
     kind = walk.request.resource_type
-    present = hashes.hash64(hashes.PRESENT) ^ walk.salt
+    present = hashes.PRESENT ^ walk.salt
     tests = [
         walk.context.of_type("r", kind),
         Clause("NOT (r.tokens @> ARRAY[%s::bigint])", (present,)),
@@ -271,7 +271,7 @@ def _without(
     tests += [room] if room else []
     mark = walk.column.last(descending=walk.request.sort[0].descending)
     count = ", (SELECT count(*) FROM found)" if room else ""
-    order = ", ".join([*_names(walk), f"r.pk {_direction(walk.last)}"])
+    order = ", ".join([*_names(walk), f"r.pk {walk.last.direction}"])
     return joined(
         Clause(f"SELECT {COLUMNS}, {mark} AS key_0"),
         _others(walk),
@@ -289,8 +289,4 @@ def _others(walk: Walk) -> Clause:
 
 
 def _names(walk: Walk) -> list[str]:
-    return [f"key_{n} {_direction(key)}" for n, key in enumerate(walk.keys[1:], 1)]
-
-
-def _direction(key: Order) -> str:
-    return "DESC" if key.descending else "ASC"
+    return [f"key_{n} {key.direction}" for n, key in enumerate(walk.keys[1:], 1)]

@@ -6,6 +6,7 @@ from typing import Final, TypeVar, cast
 from django.core import signing
 from django.core.exceptions import ValidationError
 from django.db.models import Field, Model, Q, QuerySet
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from healthcloud.errors import BadRequest
@@ -14,6 +15,13 @@ from healthcloud.numbers import number_of
 DEFAULT_LIMIT: Final = 20
 MAXIMUM_LIMIT: Final = 100
 MAXIMUM_TOTAL: Final = 10_000
+PAGE: Final = [
+    OpenApiParameter(
+        "limit", int, description=f"1 to {MAXIMUM_LIMIT}, {DEFAULT_LIMIT} without it."
+    ),
+    OpenApiParameter("cursor", str, description="`meta.cursor` of the page before."),
+]
+"""The query parameters of every list, as OpenAPI tells them."""
 
 _signer = signing.Signer(salt="healthcloud.cursor")
 Row = TypeVar("Row", bound=Model)

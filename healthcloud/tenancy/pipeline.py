@@ -21,6 +21,8 @@ from psycopg import abc, pq
 from psycopg.adapt import AdaptersMap, Buffer, Loader, Transformer
 from psycopg.types.string import ByteaBinaryLoader
 
+from healthcloud.remembering import of_short_texts
+
 Row = tuple[Any, ...]
 
 _PLACEHOLDER: Final = re.compile(r"%[sb%]")
@@ -255,12 +257,9 @@ def _other_rows(connection: psycopg.Connection[Any], result: pq.abc.PGresult) ->
     return list(zip(*columns, strict=True))
 
 
+@of_short_texts(maxsize=4096, longest=LONGEST_PREPARED)
 def numbered(sql: str) -> bytes:
     """Return the statement with `$1`, `$2` … in the place of `%s` and `%b`."""
-    return _remembered(sql) if len(sql) <= LONGEST_PREPARED else _numbered(sql)
-
-
-def _numbered(sql: str) -> bytes:
     count = 0
 
     def number(found: re.Match[str]) -> str:
@@ -271,9 +270,6 @@ def _numbered(sql: str) -> bytes:
         return f"${count}"
 
     return _PLACEHOLDER.sub(number, sql).encode()
-
-
-_remembered: Final = lru_cache(maxsize=4096)(_numbered)
 
 
 # --- values ---------------------------------------------------------------------------------------

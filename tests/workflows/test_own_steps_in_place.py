@@ -18,6 +18,7 @@ from healthcloud.organizations.models import ApiKey
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.healthcloud.conftest import live_scope, live_tenant
 from tests.workflows.conftest import Json, definition
+from tests.workflows.own_steps import FIND, change, create
 from tests.workflows.test_in_place import (
     Clients,
     Starter,
@@ -34,21 +35,6 @@ from workflows.models import Run
 __all__ = ["client_for", "live_client", "live_scope", "live_tenant", "start"]
 
 
-def basic(name: str, **more: object) -> Json:
-    identifier = [{"system": "urn:own", "value": name}]
-    return {"resourceType": "Basic", "code": {"text": "x"}, "identifier": identifier, **more}
-
-
-def create(name: str, **more: object) -> Json:
-    return {"id": name, "kind": "fhir_create", "with": {"resource": basic(name)}, **more}
-
-
-def change(name: str, text: str = "changed") -> Json:
-    resource = basic(name, id=f"{{{{ steps.{name}.output.id }}}}", code={"text": text})
-    return {"id": f"change_{name}", "kind": "fhir_update", "with": {"resource": resource}}
-
-
-FIND: Json = {"id": "find", "kind": "fhir_search", "with": {"query": "Basic?identifier=urn:own|"}}
 GONE: Json = {"id": "gone", "kind": "fhir_read", "with": {"reference": "Patient/nobody"}}
 OUTPUT = {
     "found": "{{ steps.find.output.total }}",

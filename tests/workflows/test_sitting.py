@@ -16,7 +16,8 @@ from healthcloud.events.models import Event
 from healthcloud.ledger.worker import run_until_idle
 from healthcloud.tenancy.scope import Scope, tenant_scope
 from tests.healthcloud.conftest import live_scope, live_tenant
-from tests.workflows.conftest import Runner, definition
+from tests.workflows.conftest import Json, Runner, definition
+from tests.workflows.own_steps import FIND, basic, change, create
 from workflows import queries, runs, services
 from workflows.journal import Journal
 from workflows.models import Run
@@ -25,35 +26,12 @@ from workflows.steps import Call, effect_of, registry
 
 __all__ = ["live_scope", "live_tenant"]
 
-Json = dict[str, Any]
-
 
 @pytest.fixture
 def commits() -> Iterator[Callable[[], int]]:
     """Count how often workers commit."""
     with mock.patch.object(Sitting, "commit", autospec=True, side_effect=Sitting.commit) as counted:
         yield lambda: int(counted.call_count)
-
-
-def basic(name: str, **more: object) -> Json:
-    identifier = [{"system": "urn:sitting", "value": name}]
-    return {"resourceType": "Basic", "code": {"text": "x"}, "identifier": identifier, **more}
-
-
-def create(name: str, **more: object) -> Json:
-    return {"id": name, "kind": "fhir_create", "with": {"resource": basic(name)}, **more}
-
-
-def update(of: str) -> Json:
-    changed = basic(of, id=f"{{{{ steps.{of}.output.id }}}}", code={"text": "changed"})
-    return {"id": f"change_{of}", "kind": "fhir_update", "with": {"resource": changed}}
-
-
-FIND: Json = {
-    "id": "find",
-    "kind": "fhir_search",
-    "with": {"query": "Basic?identifier=urn:sitting|"},
-}
 
 
 def names_of(run: Run) -> list[str]:
@@ -89,7 +67,7 @@ def test_steps_that_hold_nothing_share_the_commit_of_the_end(
 def test_what_others_may_wait_for_is_committed_before_the_next_effect(
     run_workflow: Runner, commits: Callable[[], int]
 ) -> None:
-    steps = (create("one"), update("one"), create("two"), update("two"))
+    steps = (create("one"), change("one"), create("two"), change("two"))
     run = run_workflow(definition(*steps))
     assert (run.status, commits()) == ("completed", 2)
 
@@ -98,7 +76,7 @@ def test_a_condition_of_a_create_is_held_no_longer_than_its_step(
     run_workflow: Runner, commits: Callable[[], int]
 ) -> None:
     once = create("one")
-    once["with"] = {"resource": basic("one"), "if_none_exist": "identifier=urn:sitting|one"}
+    once["with"] = {"resource": basic("one"), "if_none_exist": "identifier=urn:own|one"}
     run = run_workflow(definition(once, FIND, create("two")))
     assert (run.status, commits()) == ("completed", 2)
 

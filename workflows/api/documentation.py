@@ -4,10 +4,8 @@ from typing import Final
 
 from drf_spectacular.utils import OpenApiParameter
 
-PAGE: Final = [
-    OpenApiParameter("limit", int, description="1 to 100, 20 without it."),
-    OpenApiParameter("cursor", str, description="`meta.cursor` of the page before."),
-]
+from healthcloud.api.pagination import PAGE
+
 RUNS: Final = [
     OpenApiParameter("workflow", str, description="Slug of the workflow."),
     OpenApiParameter("version", int, description="The version that runs are on."),

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from healthcloud.api import throttling
-from healthcloud.api.pagination import paginate
+from healthcloud.api.pagination import PAGE, paginate
 from healthcloud.api.views import PlatformView
 from workflows import observing, queries, retrying, runs
 from workflows.api import documentation, represent
@@ -104,7 +104,7 @@ class RunSteps(PlatformView):
     required_scopes: ClassVar = {"GET": "workflows:read"}
     addressed_row: ClassVar = ("run_id", Run)
 
-    @extend_schema(parameters=documentation.PAGE)
+    @extend_schema(parameters=PAGE)
     def get(self, request: Request, run_id: str) -> Response:
         """List the attempts of steps in the order in which they began."""
         rows = queries.steps(queries.run(run_id))

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from healthcloud.api.pagination import paginate
+from healthcloud.api.pagination import PAGE, paginate
 from healthcloud.api.principal import ANY_SCOPE
 from healthcloud.api.views import PlatformView
 from healthcloud.errors import BadRequest
@@ -29,7 +29,7 @@ class Workflows(PlatformView):
 
     required_scopes: ClassVar = {"GET": "workflows:read", "POST": "workflows:write"}
 
-    @extend_schema(parameters=documentation.PAGE)
+    @extend_schema(parameters=PAGE)
     def get(self, request: Request) -> Response:
         """List workflows, newest first."""
         return Response(paginate(queries.workflows(), request, serialize=represent.workflow))
@@ -89,7 +89,7 @@ class Versions(PlatformView):
     required_scopes: ClassVar = {"GET": "workflows:read"}
     project_required = frozenset({"GET"})
 
-    @extend_schema(parameters=documentation.PAGE)
+    @extend_schema(parameters=PAGE)
     def get(self, request: Request, slug: str) -> Response:
         """List versions, newest first."""
         rows = queries.versions(queries.workflow(slug))

@@ -40,12 +40,6 @@ class StepFailed(Exception):
         self.error = error
 
 
-def too_slow(limit: float | None) -> StepError:
-    """Return the error of a step that took longer than it may."""
-    message = f"The step took longer than its timeout of {limit or 0:g} s."
-    return StepError("timeout", message, retryable=True)
-
-
 def step_error(error: Exception) -> StepError:
     """Return the error of the step; database failures are raised, for the ledger to retry."""
     match error:

@@ -149,7 +149,7 @@ def _shares_url(alias: str, own: int, select: Select, inner: int) -> Clause:
         f"SELECT m.token # %s::bigint FROM (SELECT {matches.sql}) AS m(token)"
         " WHERE m.token <> %s::bigint"
     )
-    present = hashes.hash64(hashes.PRESENT) ^ inner
+    present = hashes.PRESENT ^ inner
     return Clause(f"{alias}.tokens && ARRAY({selected})", (own ^ inner, *matches.params, present))
 
 

@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from healthcloud.api.pagination import paginate
+from healthcloud.api.pagination import PAGE, paginate
 from healthcloud.api.views import PlatformView
 from healthcloud.audit import queries
 from healthcloud.audit.models import AuditEvent
@@ -25,8 +25,7 @@ FILTERS: Final = {
 _PARAMETERS: Final = [
     *(OpenApiParameter(name, str) for name in FILTERS),
     OpenApiParameter("since", str, description="Audit events from this time on."),
-    OpenApiParameter("limit", int, description="1 to 100, 20 without it."),
-    OpenApiParameter("cursor", str, description="`meta.cursor` of the page before."),
+    *PAGE,
 ]
 
 

@@ -7,7 +7,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from healthcloud.api.pagination import paginate
+from healthcloud.api.pagination import PAGE, paginate
 from healthcloud.api.views import NO_METHODS, PlatformView
 from healthcloud.events import dead_letters
 from healthcloud.ledger import queries
@@ -17,8 +17,7 @@ from healthcloud.tenancy.scope import public_scope
 _SCOPE: Final = "org:admin"
 _PARAMETERS: Final = [
     OpenApiParameter("kind", str, description="One kind of work, such as `connector.acknowledge`."),
-    OpenApiParameter("limit", int, description="1 to 100, 20 without it."),
-    OpenApiParameter("cursor", str, description="`meta.cursor` of the page before."),
+    *PAGE,
 ]
 
 

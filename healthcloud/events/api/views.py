@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from healthcloud.api.pagination import paginate
+from healthcloud.api.pagination import PAGE, paginate
 from healthcloud.api.views import NO_METHODS, PlatformView
 from healthcloud.errors import BadRequest
 from healthcloud.events import catalog, numbering, queries, selection, tickets
@@ -25,8 +25,7 @@ _FILTERS: Final = [
 _LIST_PARAMETERS: Final = [
     *_FILTERS,
     OpenApiParameter("since", str, description="Events from this time on."),
-    OpenApiParameter("limit", int, description="1 to 100, 20 without it."),
-    OpenApiParameter("cursor", str, description="`meta.cursor` of the page before."),
+    *PAGE,
 ]
 
 

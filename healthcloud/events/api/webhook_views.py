@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from healthcloud.api.pagination import paginate
+from healthcloud.api.pagination import PAGE, paginate
 from healthcloud.api.views import NO_METHODS, PlatformView
 from healthcloud.errors import BadRequest
 from healthcloud.events import webhooks
@@ -24,10 +24,6 @@ from healthcloud.events.api.serializers import (
 from healthcloud.events.models import Delivery, Webhook
 
 _SCOPE: Final = "webhooks:write"
-_PAGE: Final = [
-    OpenApiParameter("limit", int, description="1 to 100, 20 without it."),
-    OpenApiParameter("cursor", str, description="`meta.cursor` of the page before."),
-]
 _STATUS: Final = OpenApiParameter("status", str, enum=Delivery.Status.values)
 
 
@@ -37,7 +33,7 @@ class WebhookListView(PlatformView):
     required_scopes = {"GET": _SCOPE, "POST": _SCOPE}
     project_required = NO_METHODS
 
-    @extend_schema(parameters=_PAGE)
+    @extend_schema(parameters=PAGE)
     def get(self, request: Request) -> Response:
         """List webhooks, newest first."""
         return Response(paginate(Webhook.objects.all(), request, serialize=self._serialize))
@@ -131,7 +127,7 @@ class DeliveryListView(PlatformView):
 
     required_scopes = {"GET": _SCOPE}
 
-    @extend_schema(parameters=[_STATUS, *_PAGE])
+    @extend_schema(parameters=[_STATUS, *PAGE])
     def get(self, request: Request, webhook_id: str) -> Response:
         """List deliveries with their attempts, newest first; `status` filters."""
         rows = _deliveries(webhook_id)

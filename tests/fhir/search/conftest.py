@@ -1,13 +1,13 @@
 """A helper for searches whose truth is written beside them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import pytest
 
 from fhir import store
-from fhir.search import search
+from fhir.search import fixed_pages, many, search
 from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import Scope
 
@@ -32,3 +32,13 @@ def clinic(in_riverside: Scope, alice_actor: Actor, now: datetime) -> Clinic:
         return ask
 
     return make
+
+
+@pytest.fixture
+def nothing_remembered() -> Iterator[None]:
+    """Know nothing of how many a search matches, nor the statements of pages, before and after."""
+    many._many.clear()
+    fixed_pages._text.cache_clear()
+    yield
+    many._many.clear()
+    fixed_pages._text.cache_clear()

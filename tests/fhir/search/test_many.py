@@ -1,6 +1,5 @@
 """Pages of searches that match few and many are the same, whichever way they are read."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -14,16 +13,8 @@ from fhir.sql import fetch_all
 from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import Scope, active_project
 
+pytestmark = pytest.mark.usefixtures("nothing_remembered")
 IDS = [f"p{number}" for number in range(7)]
-
-
-@pytest.fixture(autouse=True)
-def nothing_remembered() -> Iterator[None]:
-    many._many.clear()
-    fixed_pages._text.cache_clear()
-    yield
-    many._many.clear()
-    fixed_pages._text.cache_clear()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Pages in the order of a parameter are the same, whichever way they are read. search.html#_sort"""
 
-from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 from fhir import store
-from fhir.search import fixed_pages, many, query, search, service, walked_values
+from fhir.search import fixed_pages, query, search, service, walked_values
 from fhir.search.context import SearchContext
 from fhir.search.parser import parse
 from fhir.search.query import matching
@@ -16,6 +15,7 @@ from fhir.sql import fetch_all
 from healthcloud.actors import Actor
 from healthcloud.tenancy.scope import Scope, active_project
 
+pytestmark = pytest.mark.usefixtures("nothing_remembered")
 UCUM = "http://unitsofmeasure.org"
 NAMES: dict[str, list[str]] = {
     "a": ["Berg", "Zoe"],
@@ -43,15 +43,6 @@ MEASURED: dict[str, dict[str, Any]] = {
     "year": {"valueDateTime": "2020"},
     "later": {"valuePeriod": {"start": "2021-01-01"}},
 }
-
-
-@pytest.fixture(autouse=True)
-def nothing_remembered() -> Iterator[None]:
-    many._many.clear()
-    fixed_pages._text.cache_clear()
-    yield
-    many._many.clear()
-    fixed_pages._text.cache_clear()
 
 
 @pytest.fixture
